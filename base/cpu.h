@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// Instruction sets of this processor, masked by the environment variable VC_CPU=none|avx2|avx512|all so that a new
+// machine can play an old one. Threads: any.
+#pragma once
+
+#include <stdint.h>
+
+enum {
+    VC_CPU_AVX2 = 1u << 0,        // AVX2 + FMA + F16C
+    VC_CPU_AVX512 = 1u << 1,      // F, BW, DQ, VL
+    VC_CPU_AVX512_VNNI = 1u << 2,
+    VC_CPU_AVX512_BF16 = 1u << 3,
+};
+
+uint32_t vc_cpu_flags(void);
+// "avx2 avx512 ..." of `flags`, "none" without any; a static buffer is not used: out holds at least 64 bytes.
+void vc_cpu_describe(uint32_t flags, char out[64]);

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// The sub-commands. Each lives in cmd_<name>.c and is listed in the table of main.c.
+//
+// A command parses its options with cli_parse, calls its stage, prints results to standard output and returns an
+// exit status: 0 done, 1 failed (after cli_error), 2 wrong usage, 3 done with rejected inputs. The runner in main.c
+// turns an interrupt into 130/143 and checks that standard output was really written.
+#pragma once
+
+#include "base/err.h"
+#include "cli/options.h"
+
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_REJECTED = 3 };
+
+typedef int (*CliCommandFn)(int argc, char **argv); // argv[0] is the command's own name
+
+typedef struct {
+    const char *name;
+    CliCommandFn run;
+    const char *summary;
+} CliCommand;
+
+// Prints "vicha: error: TEXT" and returns the exit status that fits the code.
+int cli_error(const VcErr *err);
+// Runs the sub-command named by argv[1] of a group ("concepts list"); prints the group's help without one.
+int cli_group(const char *group, const CliCommand *commands, size_t count, const char *intro, int argc, char **argv);
+
+int cmd_doctor(int argc, char **argv);
