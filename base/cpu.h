@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 enum {
-    VC_CPU_AVX2 = 1u << 0,        // AVX2 + FMA + F16C
-    VC_CPU_AVX512 = 1u << 1,      // F, BW, DQ, VL
+    VC_CPU_AVX2 = 1u << 0,   // AVX2 + FMA + F16C
+    VC_CPU_AVX512 = 1u << 1, // F, BW, DQ, VL
     VC_CPU_AVX512_VNNI = 1u << 2,
     VC_CPU_AVX512_BF16 = 1u << 3,
 };

@@ -35,10 +35,10 @@ bool vc_sync_parent(const char *path, VcErr *err); // makes a rename durable
 bool vc_exists(const char *path);
 bool vc_is_directory(const char *path);
 bool vc_file_size(const char *path, uint64_t *size, VcErr *err);
-bool vc_make_dirs(const char *path, VcErr *err);             // like mkdir -p
+bool vc_make_dirs(const char *path, VcErr *err);                 // like mkdir -p
 bool vc_copy_file(const char *from, const char *to, VcErr *err); // `to` appears whole or not at all
-char *vc_path_join(const char *dir, const char *name);       // freed with free(); an absolute `name` wins
-const char *vc_path_base(const char *path);                  // after the last '/'
+char *vc_path_join(const char *dir, const char *name);           // freed with free(); an absolute `name` wins
+const char *vc_path_base(const char *path);                      // after the last '/'
 
 // All regular files below `dir` (recursive, hidden ones left out, symbolic links to directories not followed), as
 // paths relative to it in strcmp order. Freed with vc_file_list_finish. An unreadable folder is an error.

@@ -32,7 +32,7 @@ VcJson *vc_json_item(const VcJson *json, size_t index);
 bool vc_json_next_member(const VcJson *json, void **iter, const char **key, VcJson **value);
 const char *vc_json_string(const VcJson *json, size_t *length); // NULL when no string; length may be NULL
 double vc_json_number(const VcJson *json, double otherwise);
-int64_t vc_json_int(const VcJson *json, int64_t otherwise);     // reals are not integers
+int64_t vc_json_int(const VcJson *json, int64_t otherwise); // reals are not integers
 bool vc_json_bool(const VcJson *json, bool otherwise);
 
 // Typed members. Required: absent or of another type is an error "'key' in WHAT: expected ...".

@@ -13,14 +13,14 @@ typedef struct {
     size_t len, cap;
 } VcStr;
 
-void vc_str_finish(VcStr *s);                   // frees, leaves an empty builder
-void vc_str_clear(VcStr *s);                    // length 0, memory kept
-void vc_str_put(VcStr *s, const char *text);    // appends
+void vc_str_finish(VcStr *s);                // frees, leaves an empty builder
+void vc_str_clear(VcStr *s);                 // length 0, memory kept
+void vc_str_put(VcStr *s, const char *text); // appends
 void vc_str_putn(VcStr *s, const void *p, size_t n);
 void vc_str_putc(VcStr *s, char c);
 void vc_str_putf(VcStr *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void vc_str_vputf(VcStr *s, const char *fmt, va_list ap);
-const char *vc_str_get(const VcStr *s);         // never NULL
+const char *vc_str_get(const VcStr *s); // never NULL
 // Appends `text` of n bytes as a JSON string with quotes. ascii: non-ASCII as \uXXXX, as Python's json.dumps does.
 // Bytes that are not UTF-8 become U+FFFD.
 void vc_str_put_json(VcStr *s, const char *text, size_t n, bool ascii);

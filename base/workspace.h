@@ -11,13 +11,14 @@ enum { VC_SCHEMA_VERSION = 1, VC_APPLICATION_ID = 0x56434442 };
 typedef struct {
     char *dir; // as given, without a trailing '/'
     VcDb *db;
+    int lock; // descriptor of vicha.lock, or -1
 } VcWorkspace;
 
 // Opens `dir`/vicha.db. CREATE makes folder, database and schema when absent; READ and WRITE need them there.
 // A database with another application id, or made by a newer version (unless READ), is refused with a clear error.
 // WRITE and CREATE take the workspace's writer lock (`dir`/vicha.lock, flock): a second writer is refused by name.
 bool vc_workspace_open(VcWorkspace *ws, const char *dir, VcDbMode mode, VcErr *err);
-void vc_workspace_close(VcWorkspace *ws); // a zeroed struct is allowed
+void vc_workspace_close(VcWorkspace *ws);                         // a zeroed struct is allowed
 char *vc_workspace_path(const VcWorkspace *ws, const char *name); // DIR/name, freed with free()
 
 // meta table: text values. *out is NULL when the key is absent; freed with free().

@@ -26,8 +26,8 @@ typedef struct {
 
 // A table ends with a zeroed row. The variable behind `target` holds the default when parsing starts.
 typedef struct {
-    const char *name;     // "min-count", without dashes
-    char letter;          // 'k' for -k, or 0
+    const char *name; // "min-count", without dashes
+    char letter;      // 'k' for -k, or 0
     CliOptionType type;
     void *target;
     const char *argument; // "N", "DIR": shown in the help; NULL for flags
@@ -41,17 +41,17 @@ typedef struct {
     int64_t threads;       // --threads, default: processors available
     bool json;             // --json
     bool quiet, verbose;
-    const char *program;   // "vicha"
-    int argc;              // positional arguments after the options
+    const char *program; // "vicha"
+    int argc;            // positional arguments after the options
     const char **argv;
 } CliContext;
 
 typedef struct {
-    const char *name;      // "concepts mine"
-    const char *summary;   // one line
-    const char *usage;     // "[options] SOURCE..." after the name
-    const char *details;   // paragraphs printed after the options, or NULL
-    const char *example;   // one or more command lines
+    const char *name;    // "concepts mine"
+    const char *summary; // one line
+    const char *usage;   // "[options] SOURCE..." after the name
+    const char *details; // paragraphs printed after the options, or NULL
+    const char *example; // one or more command lines
 } CliHelp;
 
 // Parses argc/argv (argv[0] is the last word of the command's name) against the common options and `options`.
