@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Visual concepts: captions to a vocabulary, images and concepts to CLIP vectors, the best concepts of every image,
+// and looking things up afterwards. The only header of this folder that other folders include.
+//
+// Threads: as each header below says.
+#pragma once
+
+#include "concepts/caption.h"
+#include "concepts/embed.h"
+#include "concepts/mine.h"
+#include "concepts/search.h"
+#include "concepts/stats.h"
+#include "concepts/vectors.h"
+#include "concepts/vocabulary.h"

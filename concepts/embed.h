@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// Images and concepts to CLIP vectors: vectors/image-MODEL.f16 and vectors/concept-MODEL.f16.
+//
+// Images are read from the tar shards in the order of their ids, preprocessed on the pool, encoded in batches. Memory
+// does not grow with their number. Progress is committed in steps: killed and run again it goes on after the last one.
+// Threads: one workspace, one thread at a time.
+#pragma once
+
+#include "base/pool.h"
+#include "base/workspace.h"
+
+typedef struct {
+    const char *model; // folder of a CLIP model
+    size_t batch;      // images encoded at once
+    VcPool *pool;
+} ConceptsEmbedOptions;
+
+typedef struct {
+    int64_t images, rejected, concepts; // done by this call
+    int64_t images_total;               // with a vector now
+    double image_seconds, concept_seconds;
+} ConceptsEmbedReport;
+
+// A workspace has one active model. Another one than before is refused (VC_ERR_USAGE) with what to do.
+bool concepts_embed(VcWorkspace *ws, const ConceptsEmbedOptions *options, ConceptsEmbedReport *report, VcErr *err);
