@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh Debian or Ubuntu: `make demo` and `make test`.
+# Building data sets with make is another file: vicha.mk.
+BUILD ?= build
+DEMO_OUT ?= demo-out
+PREFIX ?= /usr/local
+MESON_FLAGS ?=
+
+.PHONY: all setup test demo install clean format check
+
+all: setup $(BUILD)/build.ninja
+	@ninja -C $(BUILD) $(if $(V),-v,--quiet)
+
+setup:
+	@sh .ci/install-packages
+
+$(BUILD)/build.ninja: | setup
+	@meson setup $(BUILD) --prefix $(PREFIX) $(MESON_FLAGS) >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }
+	@mv $(BUILD).log $(BUILD)/setup.log
+
+test: all
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs
+
+demo: all
+	@sh demo/run.sh $(BUILD) $(DEMO_OUT)
+
+install: all
+	@meson install -C $(BUILD) --no-rebuild
+
+clean:
+	@rm -rf $(BUILD) $(DEMO_OUT)
+
+# For contributors: clang-format 14, clang-tidy 14 and the checks of the house rules.
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+check: all
+	@git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
+	@git ls-files '*.c' ':!tests' | xargs -n 4 -P 2 clang-tidy --quiet -p $(BUILD)
