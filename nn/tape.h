@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// The tape: records forward ops and plays their backwards in reverse. The maths is in nn/ops; this is bookkeeping only.
+//
+//     nn_tape_reset(t);
+//     NnVar *x = nn_input(t, pixels, NN_SHAPE(B, 3, S, S));
+//     x = nn_patch_embed(t, x, nn_param(t, params, conv_w), NULL, 16);
+//     x = nn_concat(t, (NnVar *[]){nn_param(t, params, cls), x}, 2);
+//     ...
+//     NnVar *loss = nn_cross_entropy(t, logits, labels);
+//     nn_params_zero_grad(params);
+//     nn_backward(t, loss);              // params->grad now holds the gradient
+//
+// Rules: gradients add, so shared weights and residual joins need no care. An op none of whose inputs needs a gradient
+// records nothing. Values, saved values and gradients live in the tape's arena until nn_tape_reset, except the
+// gradients of intermediate values, whose memory is used again as soon as they have been passed on (nn_keep_grad keeps
+// one). Buffers given by reference (inputs, ids, labels, targets, masks) must stay until after nn_backward. Nothing
+// fails: a wrong shape is our mistake and aborts with VC_ASSERT.
+//
+// Threads: one tape is used by one thread; the ops inside use the context's pool.
+#pragma once
+
+#include "nn/ops/ops.h"
+#include "nn/tensor.h"
+
+// ---- parameters: named, in one block each for weights, gradients and the two moments of AdamW.
+enum {
+    NN_PARAM_DECAY = 1 << 0,  // weight decay applies
+    NN_PARAM_FROZEN = 1 << 1, // no gradient, never updated
+};
+typedef struct {
+    char *name;
+    NnShape shape;
+    size_t size, offset; // reals; offset into each block, a multiple of 64 bytes
+    unsigned flags;
+} NnParamInfo;
+typedef struct {
+    NnParamInfo *items;
+    size_t count, cap;
+    size_t size;                   // reals of one block, with the padding between parameters (always zero)
+    nn_real *value, *grad, *m, *v; // NULL before nn_params_allocate; grad, m and v stay NULL for inference
+} NnParams;
+void nn_params_init(NnParams *params);
+void nn_params_finish(NnParams *params); // a zeroed struct is allowed
+// Returns the index of the new parameter. Names are unique (VC_ASSERT). Not after nn_params_allocate.
+size_t nn_params_add(NnParams *params, const char *name, NnShape shape, unsigned flags);
+// Zeroed blocks; with_moments: also grad, m and v.
+void nn_params_allocate(NnParams *params, bool with_moments);
+size_t nn_params_find(const NnParams *params, const char *name); // SIZE_MAX: no such name
+size_t nn_params_count_trainable(const NnParams *params);        // numbers, without padding
+void nn_params_zero_grad(NnParams *params);
+
+// ---- variables
+typedef struct {
+    nn_real *value; // row-major
+    nn_real *grad;  // NULL where none has come (yet)
+    NnShape shape;
+    size_t size;
+    bool needs_grad, keep_grad;
+} NnVar;
+
+typedef struct NnTape NnTape;
+NnTape *nn_tape_create(const NnContext *ctx); // ctx is borrowed and must outlive the tape
+void nn_tape_destroy(NnTape **tape);          // NULL allowed; clears
+void nn_tape_reset(NnTape *t);                // forget everything recorded; all variables die, memory is kept
+// false: what follows is computed but not recorded (evaluation, momentum teachers). true after create and reset.
+void nn_tape_record(NnTape *t, bool on);
+size_t nn_tape_peak(const NnTape *t);        // most bytes ever held
+size_t nn_tape_count(const NnTape *t);       // ops recorded since the reset
+nn_real *nn_tape_alloc(NnTape *t, size_t n); // n reals in the arena, uninitialised
+int32_t *nn_tape_alloc_ids(NnTape *t, size_t n);
+
+NnVar *nn_input(NnTape *t, const nn_real *value, NnShape shape);         // a constant, by reference
+NnVar *nn_leaf(NnTape *t, nn_real *value, nn_real *grad, NnShape shape); // gradient is added to grad, by reference
+NnVar *nn_param(NnTape *t, NnParams *params, size_t index);
+NnVar *nn_detach(NnTape *t, NnVar *x);                 // the same value, a constant
+NnVar *nn_reshape(NnTape *t, NnVar *x, NnShape shape); // the same value and size, another shape
+void nn_keep_grad(NnVar *x);                           // x->grad can be read after nn_backward
+
+// Seeds the gradient of the scalar `loss` with 1 and plays the tape once. A tape is played once per reset.
+void nn_backward(NnTape *t, NnVar *loss);
+// The same for any variable with a gradient dy[size] of its own (tests, gradients from outside). A loss made of several
+// parts is one nn_weighted_sum.
+void nn_backward_from(NnTape *t, NnVar *y, const nn_real *dy);
+
+// ---- ops; shapes in brackets, [..,C] any leading dimensions. Details and gradients: nn/ops/ops.h.
+NnVar *nn_linear(NnTape *t, NnVar *x, NnVar *w, NnVar *b);                 // [..,I] [O,I] [O] -> [..,O]; b may be NULL
+NnVar *nn_matmul_nt(NnTape *t, NnVar *a, NnVar *b);                        // [M,K] [N,K] -> a b^T [M,N]
+NnVar *nn_transpose(NnTape *t, NnVar *x);                                  // [M,N] -> [N,M]
+NnVar *nn_layer_norm(NnTape *t, NnVar *x, NnVar *g, NnVar *b, double eps); // [..,C] [C] [C] -> [..,C]
+NnVar *nn_gelu(NnTape *t, NnVar *x);
+NnVar *nn_quick_gelu(NnTape *t, NnVar *x);
+NnVar *nn_softmax(NnTape *t, NnVar *x); // over the last dimension
+// q[B,Tq,C], k[B,Tk,C], v[B,Tk,C] -> [B,Tq,C]; scores scaled by 1/sqrt(C/heads). key_mask [B,Tk] added to the scores,
+// by reference, or NULL.
+NnVar *nn_attention(NnTape *t, NnVar *q, NnVar *k, NnVar *v, size_t heads, const nn_real *key_mask, bool causal);
+// Packed self-attention: qkv[B,T,3C], rows q, k, v.
+NnVar *nn_attention_qkv(NnTape *t, NnVar *qkv, size_t heads, const nn_real *key_mask, bool causal);
+// table[V,C], ids[B*T] by reference -> [B,T,C]. The row pad_id gets no gradient (-1: every row does).
+NnVar *nn_embedding(NnTape *t, NnVar *table, const int32_t *ids, size_t B, size_t T, int32_t pad_id);
+NnVar *nn_patch_embed(NnTape *t, NnVar *images, NnVar *w, NnVar *b, size_t patch); // [B,K,S,S] [O,K,P,P] -> [B,N,O]
+NnVar *nn_add(NnTape *t, NnVar *a, NnVar *b); // same shape, or b's shape is the end of a's: repeated over the rest
+NnVar *nn_concat(NnTape *t, NnVar *const *x, size_t n); // [B or 1,T_i,C] -> [B,sum T_i,C]; 1: the same for all samples
+NnVar *nn_gather(NnTape *t, NnVar *x, const int32_t *index, size_t n); // rows of x[..,C] -> [n,C]; index by reference
+NnVar *nn_token(NnTape *t, NnVar *x, size_t position);                 // [B,T,C] -> [B,C], e.g. the class token
+NnVar *nn_token_at(NnTape *t, NnVar *x, const int32_t *position);      // one position per sample [B] -> [B,C]; copied
+NnVar *nn_l2_normalize(NnTape *t, NnVar *x);                           // rows of the last dimension
+NnVar *nn_dropout(NnTape *t, NnVar *x, double p, VcRng *rng);          // p = 0: x itself, nothing drawn
+NnVar *nn_scale(NnTape *t, NnVar *x, double c);                        // c x
+NnVar *nn_scale_by(NnTape *t, NnVar *x, NnVar *s, NnScaleKind kind);   // s x, exp(s) x, x / s; s holds one number
+NnVar *nn_cross_entropy(NnTape *t, NnVar *logits, const int32_t *labels); // [R,V], labels[R] -> scalar
+NnVar *nn_soft_cross_entropy(NnTape *t, NnVar *logits, const nn_real *targets, const int32_t *labels);
+NnVar *nn_mse(NnTape *t, NnVar *x, const nn_real *target, const nn_real *weight);    // x[..,C], weight per row or NULL
+NnVar *nn_sum(NnTape *t, NnVar *x);                                                  // scalar
+NnVar *nn_mean(NnTape *t, NnVar *x);                                                 // scalar
+NnVar *nn_weighted_sum(NnTape *t, NnVar *const *x, const double *weights, size_t n); // sum_i w_i x_i of scalars
