@@ -6,9 +6,11 @@
 #pragma once
 
 #include "concepts/caption.h"
+#include "concepts/clip.h"
 #include "concepts/embed.h"
 #include "concepts/mine.h"
 #include "concepts/search.h"
 #include "concepts/stats.h"
+#include "concepts/tokenizer_bpe.h"
 #include "concepts/vectors.h"
 #include "concepts/vocabulary.h"

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// CLIP: image and text towers read from a Hugging Face or OpenCLIP folder, in fp32.
+//
+// Shapes: n items, d = info.dim, s = info.image_size, L = info.context. An embedding does not depend, to the last bit,
+// on the items beside it, their order, the batch or the number of threads.
+//
+// Memory: weights stored as f32 in a layout we can use are read where they lie in the memory map; all others (f16,
+// bf16, transposed projections) are converted once at open into one block. Scratch is bounded by
+// threads x a chunk of at most 8 images or 256 tokens, whatever n.
+// Threads: an open ClipModel is read-only; clip_preprocess from any thread; an encode call uses its pool alone, and
+// two calls at a time need two pools.
+#pragma once
+
+#include "base/err.h"
+#include "base/pool.h"
+#include "concepts/tokenizer_bpe.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct ClipModel ClipModel;
+
+typedef enum { CLIP_LAYOUT_HF, CLIP_LAYOUT_OPENCLIP } ClipLayout;
+typedef enum { CLIP_GELU, CLIP_QUICK_GELU } ClipActivation;
+
+typedef struct {
+    size_t width, layers, heads, mlp;
+    ClipActivation activation;
+    double eps; // of the layer norms
+} ClipTower;
+
+typedef struct {
+    ClipLayout layout;
+    ClipTower image, text;
+    size_t image_size, patch, dim, context, vocabulary;
+    float mean[3], std[3];
+    float logit_scale;   // exp() of the stored value: logits = logit_scale * image . text of normalised embeddings
+    BpeClean clean;      // of the layout: hf or openclip; clip_set_clean changes what clip_encode_texts uses
+    const char *storage; // "F32", "F16", "BF16": of the first weight matrix
+    uint64_t parameters, mapped_bytes, converted_bytes;
+} ClipInfo;
+
+// Opens folder `dir`, or the name of a model in the local Hugging Face hub cache ("openai/clip-vit-base-patch32").
+// Checks the BLAS first (nn_blas_check). Every missing or damaged file, missing or misshapen tensor and contradiction
+// between configuration, weights and tokenizer is one error that says what was expected.
+bool clip_open(ClipModel **out, const char *dir, VcErr *err);
+void clip_close(ClipModel **model); // NULL allowed; clears
+
+const ClipInfo *clip_info(const ClipModel *model);
+const Bpe *clip_tokenizer(const ClipModel *model);
+void clip_set_clean(ClipModel *model, BpeClean clean);
+
+// Where `name` lies: itself if it is a folder, else its snapshot in $HF_HUB_CACHE, $HF_HOME/hub or
+// ~/.cache/huggingface/hub. *dir is freed with free().
+bool clip_find(char **dir, const char *name, VcErr *err);
+
+// Decodes `n` bytes and gives pixels[3*s*s], channel-major: resized, cropped, (u/255 - mean)/std. The order of
+// conversions is the layout's own: the result is bit-equal to its reference. `upright` applies the EXIF orientation
+// first, which neither reference does. extract_image_init must have been called.
+bool clip_preprocess(const ClipModel *model, const uint8_t *bytes, size_t n, float *pixels, VcErr *err);
+bool clip_preprocess_as(const ClipModel *model, ClipLayout order, bool upright, const uint8_t *bytes, size_t n,
+                        float *pixels, VcErr *err);
+
+// pixels[n][3][s][s] -> out[n][d], projected, not normalised. A NULL pool runs everything on this thread.
+void clip_encode_images(const ClipModel *model, VcPool *pool, const float *pixels, size_t n, float *out);
+// The same, and the residual stream of image 0..n-1: hidden[layers+1][n][tokens][width], 0 after the first layer norm.
+void clip_image_hidden(const ClipModel *model, const float *pixels, size_t n, float *hidden);
+
+// texts[n] -> out[n][d], projected, not normalised. Texts are cut at their end token and packed by length.
+// Broken UTF-8 counts as U+FFFD. Fails only when the process was interrupted.
+bool clip_encode_texts(const ClipModel *model, VcPool *pool, const char *const *texts, size_t n, float *out,
+                       VcErr *err);
+// The same from ids[n][L]; an id outside the vocabulary is VC_ERR_FORMAT. Pooled is the first end token of a row.
+bool clip_encode_ids(const ClipModel *model, VcPool *pool, const int32_t *ids, size_t n, float *out, VcErr *err);
+
+void clip_normalize(float *rows, size_t n, size_t d); // each row to length 1; a zero row stays

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: MIT
+// The folder's umbrella header: images from outside, and the store they are kept in.
+#pragma once
+
+#include "extract/image.h"
+#include "extract/resample.h"
