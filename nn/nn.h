@@ -10,6 +10,11 @@
 #pragma once
 
 #include "nn/context.h"
+#include "nn/gemm.h"
+#include "nn/half.h"
+#include "nn/kernels/kernels.h"
 #include "nn/ops/ops.h"
 #include "nn/real.h"
+#include "nn/safetensors.h"
 #include "nn/tape.h"
+#include "nn/tensor.h"

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// Inner loops behind a table of function pointers: one readable reference in C for all, and vector forms where they
+// pay.
+//
+// The table of this processor is nn_kernels(); nn_kernels_init fills one for any set of flags (tests walk down the
+// levels). With -DNN_DOUBLE only the reference exists. tests/nn/check_kernels.c holds every entry at every level to the
+// reference within the bound that stands beside it here. Bounds: "ulp" counts float steps at the reference's value
+// (which is computed in double and rounded once); "rel" is relative to the largest magnitude of the row.
+// What they share: n may be 0; pointers need the alignment of their type only; nothing outside [0, n) is read or
+// written; NaN in gives NaN out where the value depends on it; denormals are kept. A kernel takes one thread: ops cut
+// the work. Sums run in a fixed order for a given level and n, so the same call gives the same bits.
+//
+// Letters: R rows, C width of a row, rows next to each other. "y += " adds, all others overwrite. Outputs may be the
+// same buffer as an input only where it says "in place".
+//
+// Threads: any.
+#pragma once
+
+#include "nn/real.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+// AdamW (Loshchilov & Hutter, 2019) for one group at one step t, with the bias corrections folded in.
+typedef struct {
+    nn_real keep; // 1 - lr x weight decay
+    nn_real step; // lr / (1 - beta1^t)
+    nn_real beta1, beta2;
+    nn_real inv_sqrt_c2; // 1 / sqrt(1 - beta2^t)
+    nn_real eps;
+    nn_real grad_scale; // g is multiplied by this first (clipping, accumulation); 1 for none
+} NnAdamwStep;
+
+typedef struct NnKernels {
+    const char *name; // "c", "avx2", "avx512"
+
+    // y = exp(x). In place. 2 ulp; overflow to inf, underflow through the denormals to 0.
+    void (*exp)(nn_real *y, const nn_real *x, size_t n);
+
+    // y = x Phi(x), Phi the normal distribution (the exact erf form). In place. 4 ulp + 1e-37.
+    void (*gelu)(nn_real *y, const nn_real *x, size_t n);
+    // dx += dy (Phi(x) + x phi(x)). Error of the term: 4e-7 x |dy|.
+    void (*gelu_backward)(nn_real *dx, const nn_real *dy, const nn_real *x, size_t n);
+    // y = x sigmoid(1.702 x). In place. 4 ulp + 1e-37.
+    void (*quick_gelu)(nn_real *y, const nn_real *x, size_t n);
+    // dx += dy s (1 + 1.702 x (1 - s)), s = sigmoid(1.702 x). Error of the term: 4e-7 x |dy|.
+    void (*quick_gelu_backward)(nn_real *dx, const nn_real *dy, const nn_real *x, size_t n);
+
+    // y[r] = (x[r] - mean) rstd gain + bias, biased variance, rstd = 1/sqrt(var + eps). gain and bias [C], each may be
+    // NULL (1, 0). mean and rstd [R] are written for backward; both may be NULL. In place. Sums in double:
+    // y within 4e-7 x (largest |y - bias| of the row) + 1 ulp, also where the mean is far larger than the spread.
+    void (*layernorm)(nn_real *y, nn_real *mean, nn_real *rstd, const nn_real *x, const nn_real *gain,
+                      const nn_real *bias, size_t rows, size_t width, nn_real eps);
+    // dx[r] += rstd (h - mean(h) - xhat mean(h xhat)), h = dy gain; dgain += sum_r dy xhat; dbias += sum_r dy.
+    // Each of dx, dgain, dbias may be NULL; gain NULL is 1. 1e-6 rel.
+    void (*layernorm_backward)(nn_real *dx, nn_real *dgain, nn_real *dbias, const nn_real *dy, const nn_real *x,
+                               const nn_real *mean, const nn_real *rstd, const nn_real *gain, size_t rows,
+                               size_t width);
+
+    // y[r] = exp(x[r] - max) / sum. In place. -inf entries give 0; a row of only -inf gives NaN. 4 ulp + 1e-37.
+    void (*softmax)(nn_real *y, const nn_real *x, size_t rows, size_t width);
+    // dx[r] += y (dy - sum(dy y)). 1e-6 rel to the largest |dy| of the row times y. In place is not allowed.
+    void (*softmax_backward)(nn_real *dx, const nn_real *dy, const nn_real *y, size_t rows, size_t width);
+    // max + log(sum exp(x - max)), in double. 2e-7 + 1 ulp. -inf for n = 0 or only -inf.
+    nn_real (*log_sum_exp)(const nn_real *x, size_t n);
+
+    void (*add)(nn_real *y, const nn_real *x, size_t n);             // y += x. Exact.
+    void (*scale)(nn_real *y, nn_real a, size_t n);                  // y *= a. Exact.
+    void (*axpy)(nn_real *y, nn_real a, const nn_real *x, size_t n); // y += a x, product rounded first. Exact.
+    void (*add_rows)(nn_real *y, const nn_real *bias, size_t rows, size_t width); // y[r] += bias [C]. Exact.
+    // out[C] += sum_r x[r], rows in order, each added as a float. Exact.
+    void (*sum_rows)(nn_real *out, const nn_real *x, size_t rows, size_t width);
+    nn_real (*dot)(const nn_real *a, const nn_real *b, size_t n); // sum in double, 1 ulp + 1e-15 x sum |a b|
+
+    // m = beta1 m + (1-beta1) g; v = beta2 v + (1-beta2) g^2; p = keep p - step m / (sqrt(v) inv_sqrt_c2 + eps), every
+    // operation rounded by itself. Exact: the same bits at every level.
+    void (*adamw)(nn_real *p, nn_real *m, nn_real *v, const nn_real *g, size_t n, const NnAdamwStep *s);
+
+    // nn/half.h; float whatever nn_real is. Exact.
+    void (*f16_to_f32)(float *out, const void *in, size_t n);
+    void (*f32_to_f16)(void *out, const float *in, size_t n);
+    void (*bf16_to_f32)(float *out, const void *in, size_t n);
+    void (*f32_to_bf16)(void *out, const float *in, size_t n);
+} NnKernels;
+
+const NnKernels *nn_kernels(void);           // for vc_cpu_flags(); made once, never changed
+const NnKernels *nn_kernels_reference(void); // plain C
+// flags: VC_CPU_*; sets the reference first, then what the flags allow.
+void nn_kernels_init(NnKernels *k, uint32_t flags);
