@@ -181,6 +181,17 @@ static bool bad_stream(VcJsonStream *s, const char *why, VcErr *err)
     return vc_fail(err, VC_ERR_FORMAT, "'%s' at byte %lld: %s", s->path, (long long)ftello(s->file), why);
 }
 
+// Reads one value and leaves the file right behind it. jansson must look at the character after a number or a word to
+// know that it ended; e.position says how many bytes were the value's.
+static json_t *read_value(FILE *f, json_error_t *e)
+{
+    off_t start = ftello(f);
+    json_t *value = json_loadf(f, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, e);
+    if (value && ftello(f) != start + e->position)
+        fseeko(f, start + e->position, SEEK_SET);
+    return value;
+}
+
 // Walks the members of the top-level object up to `member`, one value in memory at a time.
 static bool seek_member(VcJsonStream *s, const char *member, VcErr *err)
 {
@@ -194,7 +205,7 @@ static bool seek_member(VcJsonStream *s, const char *member, VcErr *err)
             return vc_fail(err, VC_ERR_FORMAT, "'%s' has no member '%s'", s->path, member);
         ungetc(c, s->file);
         json_error_t e;
-        json_t *key = json_loadf(s->file, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, &e);
+        json_t *key = read_value(s->file, &e);
         if (!key)
             return bad_stream(s, e.text, err);
         bool found = json_is_string(key) && strcmp(json_string_value(key), member) == 0;
@@ -203,7 +214,7 @@ static bool seek_member(VcJsonStream *s, const char *member, VcErr *err)
             return bad_stream(s, "expected ':'", err);
         if (found)
             return true;
-        json_t *value = json_loadf(s->file, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, &e);
+        json_t *value = read_value(s->file, &e);
         if (!value)
             return bad_stream(s, e.text, err);
         json_decref(value);
@@ -278,7 +289,7 @@ bool vc_json_stream_next(VcJsonStream *s, VcJson **item, size_t *line, VcErr *er
     if (line)
         *line = s->count;
     json_error_t e;
-    *item = json_loadf(s->file, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, &e);
+    *item = read_value(s->file, &e);
     return *item || bad_stream(s, e.text, err);
 }
 
