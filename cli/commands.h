@@ -25,3 +25,4 @@ int cli_error(const VcErr *err);
 int cli_group(const char *group, const CliCommand *commands, size_t count, const char *intro, int argc, char **argv);
 
 int cmd_doctor(int argc, char **argv);
+int cmd_parse(int argc, char **argv);

@@ -9,6 +9,7 @@
 #include <signal.h>
 
 static const CliCommand commands[] = {
+    {"parse", cmd_parse, "captions to concepts, attributes and relations"},
     {NULL, NULL, NULL}, // the end
 };
 

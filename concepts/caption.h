@@ -15,7 +15,9 @@
 
 typedef struct CaptionParser CaptionParser;
 
-CaptionParser *caption_parser_create(void);
+CaptionParser *caption_parser_create(void); // reads the tables, a few milliseconds
+// Another one over the tables of `parser`, for another thread; destroyed before it.
+CaptionParser *caption_parser_share(const CaptionParser *parser);
 void caption_parser_destroy(CaptionParser **parser); // NULL allowed; clears
 
 typedef struct {
