@@ -21,7 +21,7 @@ static json_t *unconst(const VcJson *json)
 bool vc_json_parse(VcJson **out, const char *text, size_t n, const char *what, VcErr *err)
 {
     json_error_t e;
-    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
     if (!*out)
         return vc_fail(err, VC_ERR_FORMAT, "%s is not valid JSON: line %d, column %d: %s", what, e.line, e.column,
                        e.text);
@@ -186,7 +186,7 @@ static bool bad_stream(VcJsonStream *s, const char *why, VcErr *err)
 static json_t *read_value(FILE *f, json_error_t *e)
 {
     off_t start = ftello(f);
-    json_t *value = json_loadf(f, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, e);
+    json_t *value = json_loadf(f, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY | JSON_ALLOW_NUL, e);
     if (value && ftello(f) != start + e->position)
         fseeko(f, start + e->position, SEEK_SET);
     return value;
@@ -262,7 +262,7 @@ static bool next_line(VcJsonStream *s, VcJson **item, size_t *line, VcErr *err)
         if ((size_t)n == strspn(s->line, " \t\r\n"))
             continue;
         json_error_t e;
-        *item = json_loadb(s->line, (size_t)n, JSON_DECODE_ANY, &e);
+        *item = json_loadb(s->line, (size_t)n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
         return *item || vc_fail(err, VC_ERR_FORMAT, "'%s' line %zu is not valid JSON: %s", s->path, s->count, e.text);
     }
 }

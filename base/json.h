@@ -30,7 +30,8 @@ size_t vc_json_length(const VcJson *json); // items of an array, members of an o
 VcJson *vc_json_item(const VcJson *json, size_t index);
 // Walks the members of an object: `iter` starts as NULL and is opaque; false at the end.
 bool vc_json_next_member(const VcJson *json, void **iter, const char **key, VcJson **value);
-const char *vc_json_string(const VcJson *json, size_t *length); // NULL when no string; length may be NULL
+// NULL when no string; length may be NULL. A text may contain \u0000: use the length where that matters.
+const char *vc_json_string(const VcJson *json, size_t *length);
 double vc_json_number(const VcJson *json, double otherwise);
 int64_t vc_json_int(const VcJson *json, int64_t otherwise); // reals are not integers
 bool vc_json_bool(const VcJson *json, bool otherwise);
