@@ -26,3 +26,4 @@ int cli_group(const char *group, const CliCommand *list, size_t count, const cha
 
 int cmd_doctor(int argc, char **argv);
 int cmd_parse(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);

@@ -10,6 +10,7 @@
 
 static const CliCommand commands[] = {
     {"parse", cmd_parse, "captions to concepts, attributes and relations"},
+    {"tokenize", cmd_tokenize, "token ids of lines of text"},
     {NULL, NULL, NULL}, // the end
 };
 

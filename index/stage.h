@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// The index stage: a mined workspace -> DIR/records, packed for training.
+//
+// Images go in the order of their ids. Only mined images (image.status 2) are taken; what cannot be is counted by cause
+// and the stage ends with skipped > 0. With a `split` table every split has its own set in records/NAME; images in no
+// split then belong to "train". Run twice: nothing to do. New images: new shards after the last. Changed settings: an
+// error that names them (or start over with `rebuild`).
+//
+// Threads: one at a time.
+#pragma once
+
+#include "base/err.h"
+#include "base/workspace.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { INDEX_MAX_TOKENS = 512 }; // per caption, [CLS] included; per concept. Trainers cut further (25 and 55 in ViCHA).
+
+typedef struct {
+    const char *vocabulary; // vocab.txt
+    uint64_t shard_size;    // bytes
+    bool zlib;              // pixels in zlib streams (`image_z`) instead of the stored JPEG
+    int64_t max_concepts;
+    const char *split; // only this split; NULL: all
+    bool rebuild;      // remove the sets first
+} IndexStageOptions;
+
+typedef struct {
+    uint64_t sets, records, added, shards, tokens;
+    uint64_t not_mined, no_caption, unreadable, no_concepts, cut; // skipped by cause; cut: captions over the limit
+} IndexStageReport;
+
+bool index_stage_run(VcWorkspace *ws, const IndexStageOptions *options, IndexStageReport *report, VcErr *err);
