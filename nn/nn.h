@@ -9,6 +9,7 @@
 // forwards and plays the backwards. Threads: see NnContext.
 #pragma once
 
+#include "nn/adamw.h"
 #include "nn/context.h"
 #include "nn/gemm.h"
 #include "nn/half.h"
@@ -16,5 +17,6 @@
 #include "nn/ops/ops.h"
 #include "nn/real.h"
 #include "nn/safetensors.h"
+#include "nn/schedule.h"
 #include "nn/tape.h"
 #include "nn/tensor.h"

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+#include "nn/tape.h"
+
+#include "base/err.h"
+#include "nn/kernels/kernels.h"
+#include "nn/tape_node.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// A gradient that has been passed on: its memory serves the next one of about the same size.
+typedef struct {
+    nn_real *memory;
+    size_t size;
+} FreeGrad;
+
+struct NnTape {
+    const NnContext *ctx;
+    VcArena *arena;
+    NnNode *nodes;
+    size_t count, cap;
+    FreeGrad *free_grads;
+    size_t free_count, free_cap;
+    bool record, played;
+};
+
+NnTape *nn_tape_create(const NnContext *ctx)
+{
+    NnTape *t = vc_calloc(1, sizeof *t);
+    t->ctx = ctx;
+    t->arena = vc_arena_create("nn tape");
+    t->record = true;
+    return t;
+}
+
+void nn_tape_destroy(NnTape **tape)
+{
+    if (!tape || !*tape)
+        return;
+    vc_arena_destroy(&(*tape)->arena);
+    free((*tape)->nodes);
+    free((*tape)->free_grads);
+    free(*tape);
+    *tape = NULL;
+}
+
+void nn_tape_reset(NnTape *t)
+{
+    vc_arena_reset(t->arena);
+    t->count = t->free_count = 0;
+    t->record = true;
+    t->played = false;
+}
+
+void nn_tape_record(NnTape *t, bool on)
+{
+    t->record = on;
+}
+
+size_t nn_tape_peak(const NnTape *t)
+{
+    return vc_arena_peak(t->arena);
+}
+
+size_t nn_tape_count(const NnTape *t)
+{
+    return t->count;
+}
+
+const NnContext *nn_tape_context(const NnTape *t)
+{
+    return t->ctx;
+}
+
+void *nn_tape_bytes(NnTape *t, size_t n)
+{
+    return vc_arena_alloc(t->arena, n, 1);
+}
+
+nn_real *nn_tape_alloc(NnTape *t, size_t n)
+{
+    return vc_arena_alloc(t->arena, n, sizeof(nn_real));
+}
+
+int32_t *nn_tape_alloc_ids(NnTape *t, size_t n)
+{
+    return vc_arena_alloc(t->arena, n, sizeof(int32_t));
+}
+
+// ---- variables
+
+static NnVar *view(NnTape *t, nn_real *value, NnShape shape)
+{
+    NnVar *v = vc_arena_zalloc(t->arena, 1, sizeof *v);
+    VC_ASSERT(nn_shape_count(&shape, &v->size));
+    v->value = value;
+    v->shape = shape;
+    return v;
+}
+
+NnVar *nn_tape_var(NnTape *t, NnShape shape)
+{
+    NnVar *v = view(t, NULL, shape);
+    v->value = nn_tape_alloc(t, v->size);
+    return v;
+}
+
+NnVar *nn_input(NnTape *t, const nn_real *value, NnShape shape)
+{
+    // A constant: no op writes to the value of an input, and no gradient is made for it.
+    nn_real *shared;
+    memcpy(&shared, &value, sizeof shared);
+    return view(t, shared, shape);
+}
+
+NnVar *nn_leaf(NnTape *t, nn_real *value, nn_real *grad, NnShape shape)
+{
+    NnVar *v = view(t, value, shape);
+    v->grad = grad;
+    v->needs_grad = v->keep_grad = grad != NULL;
+    return v;
+}
+
+NnVar *nn_param(NnTape *t, NnParams *params, size_t index)
+{
+    VC_ASSERT(index < params->count && params->value);
+    const NnParamInfo *p = &params->items[index];
+    const bool trained = params->grad && !(p->flags & NN_PARAM_FROZEN);
+    return nn_leaf(t, params->value + p->offset, trained ? params->grad + p->offset : NULL, p->shape);
+}
+
+NnVar *nn_detach(NnTape *t, NnVar *x)
+{
+    return nn_input(t, x->value, x->shape);
+}
+
+static const NnOp reshape_op = {"reshape", NULL, .pass = true};
+
+NnVar *nn_reshape(NnTape *t, NnVar *x, NnShape shape)
+{
+    NnVar *y = view(t, x->value, shape);
+    VC_ASSERT(y->size == x->size);
+    nn_tape_push(t, &reshape_op, y, &x, 1, NULL, 0);
+    return y;
+}
+
+void nn_keep_grad(NnVar *x)
+{
+    x->keep_grad = true;
+}
+
+// ---- recording
+
+bool nn_tape_wants(const NnTape *t, NnVar *const *in, size_t count)
+{
+    bool needed = false;
+    for (size_t i = 0; i < count; i++)
+        needed |= in[i] && in[i]->needs_grad;
+    return t->record && needed;
+}
+
+void nn_tape_push(NnTape *t, const NnOp *op, NnVar *out, NnVar *const *in, size_t count, const void *saved,
+                  size_t saved_size)
+{
+    if (!nn_tape_wants(t, in, count))
+        return;
+    VC_ASSERT(!t->played);
+    out->needs_grad = true;
+    t->nodes = vc_grow(t->nodes, &t->cap, t->count + 1, sizeof *t->nodes);
+    NnNode *node = &t->nodes[t->count++];
+    *node = (NnNode){.op = op, .out = out, .count = count};
+    node->in = vc_arena_alloc(t->arena, count, sizeof *node->in);
+    memcpy(node->in, in, count * sizeof *node->in);
+    if (saved_size) {
+        void *copy = nn_tape_bytes(t, saved_size);
+        memcpy(copy, saved, saved_size);
+        node->saved = copy;
+    }
+}
+
+// ---- backward
+
+static nn_real *take_grad(NnTape *t, size_t size)
+{
+    for (size_t i = t->free_count; i-- > 0;)
+        if (t->free_grads[i].size == size) {
+            nn_real *memory = t->free_grads[i].memory;
+            t->free_grads[i] = t->free_grads[--t->free_count];
+            return memory;
+        }
+    return nn_tape_alloc(t, size);
+}
+
+static void give_back(NnTape *t, NnVar *v)
+{
+    if (!v->keep_grad) {
+        t->free_grads = vc_grow(t->free_grads, &t->free_cap, t->free_count + 1, sizeof *t->free_grads);
+        t->free_grads[t->free_count++] = (FreeGrad){v->grad, v->size};
+        v->grad = NULL;
+    }
+}
+
+nn_real *nn_tape_grad(NnTape *t, NnVar *v)
+{
+    if (!v || !v->needs_grad)
+        return NULL;
+    if (!v->grad) {
+        v->grad = take_grad(t, v->size);
+        memset(v->grad, 0, v->size * sizeof *v->grad);
+    }
+    return v->grad;
+}
+
+// The op is the identity for its gradient: the first input that has none yet takes over the memory.
+static void pass_grad(NnTape *t, const NnNode *node)
+{
+    nn_real *grad = node->out->grad;
+    for (size_t i = 0; i < node->count; i++) {
+        NnVar *in = node->in[i];
+        if (!in->needs_grad)
+            continue;
+        if (in->grad == grad) { // x + x
+            t->ctx->kernels->scale(grad, 2, in->size);
+        } else if (!in->grad && node->out->grad && !node->out->keep_grad) {
+            in->grad = grad;
+            node->out->grad = NULL;
+        } else {
+            nn_accumulate(t->ctx, nn_tape_grad(t, in), grad, in->size);
+        }
+    }
+}
+
+static void play(NnTape *t)
+{
+    VC_ASSERT(!t->played);
+    t->played = true;
+    for (size_t i = t->count; i-- > 0;) {
+        const NnNode *node = &t->nodes[i];
+        if (!node->out->grad)
+            continue; // did not reach the loss
+        if (node->op->pass)
+            pass_grad(t, node);
+        else
+            node->op->backward(t, node);
+        if (node->out->grad)
+            give_back(t, node->out);
+    }
+}
+
+void nn_backward(NnTape *t, NnVar *loss)
+{
+    VC_ASSERT(loss->size == 1);
+    const nn_real one = 1;
+    nn_backward_from(t, loss, &one);
+}
+
+void nn_backward_from(NnTape *t, NnVar *y, const nn_real *dy)
+{
+    nn_real *grad = nn_tape_grad(t, y);
+    if (grad)
+        nn_accumulate(t->ctx, grad, dy, y->size);
+    play(t);
+}

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: MIT
+// Each op of the tape: shapes checked, output made, forward called, backward given its arguments again.
+#include "base/err.h"
+#include "nn/tape.h"
+#include "nn/tape_node.h"
+
+#include <math.h>
+
+static size_t last_dim(const NnVar *x)
+{
+    VC_ASSERT(x->shape.rank > 0);
+    return x->shape.dim[x->shape.rank - 1];
+}
+
+static NnShape with_last_dim(NnShape shape, size_t width)
+{
+    shape.dim[shape.rank - 1] = width;
+    return shape;
+}
+
+static NnVar *like(NnTape *t, const NnVar *x)
+{
+    return nn_tape_var(t, x->shape);
+}
+
+// ---- linear
+
+static void linear_backward(NnTape *t, const NnNode *node)
+{
+    NnVar *x = node->in[0], *w = node->in[1], *b = node->count > 2 ? node->in[2] : NULL;
+    const size_t I = w->shape.dim[1], O = w->shape.dim[0];
+    nn_linear_backward(nn_tape_context(t), nn_tape_grad(t, x), nn_tape_grad(t, w), nn_tape_grad(t, b), node->out->grad,
+                       x->value, w->value, x->size / I, I, O);
+}
+static const NnOp linear_op = {"linear", linear_backward, false};
+
+NnVar *nn_linear(NnTape *t, NnVar *x, NnVar *w, NnVar *b)
+{
+    VC_ASSERT(w->shape.rank == 2);
+    const size_t O = w->shape.dim[0], I = w->shape.dim[1];
+    VC_ASSERT(last_dim(x) == I && (!b || b->size == O));
+    NnVar *y = nn_tape_var(t, with_last_dim(x->shape, O));
+    nn_linear_forward(nn_tape_context(t), y->value, x->value, w->value, b ? b->value : NULL, x->size / I, I, O);
+    nn_tape_push(t, &linear_op, y, (NnVar *[]){x, w, b}, b ? 3 : 2, NULL, 0);
+    return y;
+}
+
+NnVar *nn_matmul_nt(NnTape *t, NnVar *a, NnVar *b)
+{
+    VC_ASSERT(a->shape.rank == 2);
+    return nn_linear(t, a, b, NULL);
+}
+
+static void transpose_backward(NnTape *t, const NnNode *node)
+{
+    NnVar *x = node->in[0];
+    nn_transpose_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, x->shape.dim[0], x->shape.dim[1]);
+}
+static const NnOp transpose_op = {"transpose", transpose_backward, false};
+
+NnVar *nn_transpose(NnTape *t, NnVar *x)
+{
+    VC_ASSERT(x->shape.rank == 2);
+    NnVar *y = nn_tape_var(t, NN_SHAPE(x->shape.dim[1], x->shape.dim[0]));
+    nn_transpose_forward(nn_tape_context(t), y->value, x->value, x->shape.dim[0], x->shape.dim[1]);
+    nn_tape_push(t, &transpose_op, y, &x, 1, NULL, 0);
+    return y;
+}
+
+// ---- layer norm
+
+typedef struct {
+    nn_real *mean, *rstd;
+} NormSaved;
+
+static void layer_norm_backward(NnTape *t, const NnNode *node)
+{
+    const NormSaved *saved = node->saved;
+    NnVar *x = node->in[0], *g = node->in[1], *b = node->in[2];
+    nn_layer_norm_backward(nn_tape_context(t), nn_tape_grad(t, x), nn_tape_grad(t, g), nn_tape_grad(t, b),
+                           node->out->grad, x->value, saved->mean, saved->rstd, g->value, x->size / g->size, g->size);
+}
+static const NnOp layer_norm_op = {"layer_norm", layer_norm_backward, false};
+
+NnVar *nn_layer_norm(NnTape *t, NnVar *x, NnVar *g, NnVar *b, double eps)
+{
+    const size_t C = last_dim(x), R = x->size / C;
+    VC_ASSERT(g->size == C && b->size == C);
+    NnVar *y = like(t, x);
+    const NormSaved saved = {nn_tape_alloc(t, R), nn_tape_alloc(t, R)};
+    nn_layer_norm_forward(nn_tape_context(t), y->value, saved.mean, saved.rstd, x->value, g->value, b->value, eps, R,
+                          C);
+    nn_tape_push(t, &layer_norm_op, y, (NnVar *[]){x, g, b}, 3, &saved, sizeof saved);
+    return y;
+}
+
+// ---- activations
+
+static void gelu_backward(NnTape *t, const NnNode *node)
+{
+    NnVar *x = node->in[0];
+    nn_gelu_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, x->value, x->size);
+}
+static const NnOp gelu_op = {"gelu", gelu_backward, false};
+
+NnVar *nn_gelu(NnTape *t, NnVar *x)
+{
+    NnVar *y = like(t, x);
+    nn_gelu_forward(nn_tape_context(t), y->value, x->value, x->size);
+    nn_tape_push(t, &gelu_op, y, &x, 1, NULL, 0);
+    return y;
+}
+
+static void quick_gelu_backward(NnTape *t, const NnNode *node)
+{
+    NnVar *x = node->in[0];
+    nn_quick_gelu_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, x->value, x->size);
+}
+static const NnOp quick_gelu_op = {"quick_gelu", quick_gelu_backward, false};
+
+NnVar *nn_quick_gelu(NnTape *t, NnVar *x)
+{
+    NnVar *y = like(t, x);
+    nn_quick_gelu_forward(nn_tape_context(t), y->value, x->value, x->size);
+    nn_tape_push(t, &quick_gelu_op, y, &x, 1, NULL, 0);
+    return y;
+}
+
+static void softmax_backward(NnTape *t, const NnNode *node)
+{
+    NnVar *x = node->in[0];
+    const size_t C = last_dim(x);
+    nn_softmax_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, node->out->value, x->size / C, C);
+}
+static const NnOp softmax_op = {"softmax", softmax_backward, false};
+
+NnVar *nn_softmax(NnTape *t, NnVar *x)
+{
+    NnVar *y = like(t, x);
+    nn_softmax_forward(nn_tape_context(t), y->value, x->value, x->size / last_dim(x), last_dim(x));
+    nn_tape_push(t, &softmax_op, y, &x, 1, NULL, 0);
+    return y;
+}
+
+// ---- attention
+
+typedef struct {
+    NnAttention a;
+    nn_real *p;
+} AttentionSaved;
+
+static void attention_backward(NnTape *t, const NnNode *node)
+{
+    const AttentionSaved *saved = node->saved;
+    NnVar *q = node->in[0], *k = node->in[1], *v = node->in[2];
+    nn_attention_backward(nn_tape_context(t), nn_tape_grad(t, q), nn_tape_grad(t, k), nn_tape_grad(t, v),
+                          node->out->grad, saved->p, q->value, k->value, v->value, &saved->a);
+}
+static const NnOp attention_op = {"attention", attention_backward, false};
+
+static void attention_qkv_backward(NnTape *t, const NnNode *node)
+{
+    const AttentionSaved *saved = node->saved;
+    NnVar *qkv = node->in[0];
+    const size_t C = saved->a.H * saved->a.D;
+    nn_real *d = nn_tape_grad(t, qkv);
+    nn_attention_backward(nn_tape_context(t), d, d + C, d + 2 * C, node->out->grad, saved->p, qkv->value,
+                          qkv->value + C, qkv->value + 2 * C, &saved->a);
+}
+static const NnOp attention_qkv_op = {"attention_qkv", attention_qkv_backward, false};
+
+static NnVar *attend(NnTape *t, const NnOp *op, NnVar *const *in, size_t count, const nn_real *const values[3],
+                     const NnAttention *a)
+{
+    NnVar *y = nn_tape_var(t, NN_SHAPE(a->B, a->Tq, a->H * a->D));
+    AttentionSaved saved = {.a = *a};
+    if (nn_tape_wants(t, in, count))
+        saved.p = nn_tape_alloc(t, a->B * a->H * a->Tq * a->Tk);
+    nn_attention_forward(nn_tape_context(t), y->value, saved.p, values[0], values[1], values[2], a);
+    nn_tape_push(t, op, y, in, count, &saved, sizeof saved);
+    return y;
+}
+
+NnVar *nn_attention(NnTape *t, NnVar *q, NnVar *k, NnVar *v, size_t heads, const nn_real *key_mask, bool causal)
+{
+    const size_t C = last_dim(q);
+    VC_ASSERT(q->shape.rank == 3 && k->shape.rank == 3 && nn_shape_equal(&k->shape, &v->shape));
+    VC_ASSERT(k->shape.dim[0] == q->shape.dim[0] && last_dim(k) == C && heads > 0 && C % heads == 0);
+    const NnAttention a = {.B = q->shape.dim[0],
+                           .H = heads,
+                           .Tq = q->shape.dim[1],
+                           .Tk = k->shape.dim[1],
+                           .D = C / heads,
+                           .ldq = C,
+                           .ldk = C,
+                           .ldv = C,
+                           .ldo = C,
+                           .scale = 1 / sqrt((double)(C / heads)),
+                           .key_mask = key_mask,
+                           .causal = causal};
+    return attend(t, &attention_op, (NnVar *[]){q, k, v}, 3, (const nn_real *[]){q->value, k->value, v->value}, &a);
+}
+
+NnVar *nn_attention_qkv(NnTape *t, NnVar *qkv, size_t heads, const nn_real *key_mask, bool causal)
+{
+    const size_t C = last_dim(qkv) / 3, T = qkv->shape.dim[1];
+    VC_ASSERT(qkv->shape.rank == 3 && 3 * C == last_dim(qkv) && heads > 0 && C % heads == 0);
+    const NnAttention a = {.B = qkv->shape.dim[0],
+                           .H = heads,
+                           .Tq = T,
+                           .Tk = T,
+                           .D = C / heads,
+                           .ldq = 3 * C,
+                           .ldk = 3 * C,
+                           .ldv = 3 * C,
+                           .ldo = C,
+                           .scale = 1 / sqrt((double)(C / heads)),
+                           .key_mask = key_mask,
+                           .causal = causal};
+    return attend(t, &attention_qkv_op, &qkv, 1, (const nn_real *[]){qkv->value, qkv->value + C, qkv->value + 2 * C},
+                  &a);
+}
+
+// ---- rows by index
+
+typedef struct {
+    const int32_t *index;
+    int32_t skip;
+} GatherSaved;
+
+static void gather_backward(NnTape *t, const NnNode *node)
+{
+    const GatherSaved *saved = node->saved;
+    NnVar *x = node->in[0];
+    const size_t C = last_dim(x);
+    nn_gather_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, saved->index, saved->skip,
+                       node->out->size / C, x->size / C, C);
+}
+static const NnOp gather_op = {"gather", gather_backward, false};
+
+static NnVar *gather(NnTape *t, NnVar *x, const int32_t *index, int32_t skip, NnShape shape)
+{
+    const size_t C = last_dim(x);
+    NnVar *y = nn_tape_var(t, shape);
+    nn_gather_forward(nn_tape_context(t), y->value, x->value, index, y->size / C, x->size / C, C);
+    const GatherSaved saved = {index, skip};
+    nn_tape_push(t, &gather_op, y, &x, 1, &saved, sizeof saved);
+    return y;
+}
+
+NnVar *nn_embedding(NnTape *t, NnVar *table, const int32_t *ids, size_t B, size_t T, int32_t pad_id)
+{
+    VC_ASSERT(table->shape.rank == 2);
+    return gather(t, table, ids, pad_id, NN_SHAPE(B, T, last_dim(table)));
+}
+
+NnVar *nn_gather(NnTape *t, NnVar *x, const int32_t *index, size_t n)
+{
+    return gather(t, x, index, -1, NN_SHAPE(n, last_dim(x)));
+}
+
+static NnVar *token(NnTape *t, NnVar *x, const int32_t *position, size_t same)
+{
+    VC_ASSERT(x->shape.rank == 3);
+    const size_t B = x->shape.dim[0], T = x->shape.dim[1];
+    VC_ASSERT(B * T <= INT32_MAX);
+    int32_t *index = nn_tape_alloc_ids(t, B);
+    for (size_t b = 0; b < B; b++) {
+        const size_t at = position ? (size_t)position[b] : same;
+        VC_ASSERT(at < T);
+        index[b] = (int32_t)(b * T + at);
+    }
+    return nn_gather(t, x, index, B);
+}
+
+NnVar *nn_token(NnTape *t, NnVar *x, size_t position)
+{
+    return token(t, x, NULL, position);
+}
+
+NnVar *nn_token_at(NnTape *t, NnVar *x, const int32_t *position)
+{
+    return token(t, x, position, 0);
+}
+
+// ---- patches
+
+static void patch_embed_backward(NnTape *t, const NnNode *node)
+{
+    nn_real *const *columns = node->saved;
+    NnVar *x = node->in[0], *w = node->in[1], *b = node->count > 2 ? node->in[2] : NULL;
+    nn_patch_embed_backward(nn_tape_context(t), nn_tape_grad(t, x), nn_tape_grad(t, w), nn_tape_grad(t, b),
+                            node->out->grad, *columns, w->value, x->shape.dim[0], x->shape.dim[1], x->shape.dim[2],
+                            w->shape.dim[2], w->shape.dim[0]);
+}
+static const NnOp patch_embed_op = {"patch_embed", patch_embed_backward, false};
+
+NnVar *nn_patch_embed(NnTape *t, NnVar *images, NnVar *w, NnVar *b, size_t patch)
+{
+    VC_ASSERT(images->shape.rank == 4 && w->shape.rank == 4);
+    const size_t B = images->shape.dim[0], K = images->shape.dim[1], S = images->shape.dim[2], O = w->shape.dim[0];
+    VC_ASSERT(images->shape.dim[3] == S && w->shape.dim[1] == K && w->shape.dim[2] == patch &&
+              w->shape.dim[3] == patch);
+    VC_ASSERT(patch > 0 && S % patch == 0 && (!b || b->size == O));
+    const size_t N = (S / patch) * (S / patch);
+    NnVar *y = nn_tape_var(t, NN_SHAPE(B, N, O));
+    nn_real *columns = nn_tape_alloc(t, B * N * K * patch * patch);
+    nn_patch_embed_forward(nn_tape_context(t), y->value, columns, images->value, w->value, b ? b->value : NULL, B, K, S,
+                           patch, O);
+    nn_tape_push(t, &patch_embed_op, y, (NnVar *[]){images, w, b}, b ? 3 : 2, &columns, sizeof columns);
+    return y;
+}
+
+// ---- sums and joins
+
+static const NnOp add_same_op = {"add", NULL, .pass = true};
+
+static void add_rows_backward(NnTape *t, const NnNode *node)
+{
+    NnVar *a = node->in[0], *b = node->in[1];
+    nn_add_backward(nn_tape_context(t), nn_tape_grad(t, a), nn_tape_grad(t, b), node->out->grad, a->size / b->size,
+                    b->size);
+}
+static const NnOp add_rows_op = {"add_rows", add_rows_backward, false};
+
+NnVar *nn_add(NnTape *t, NnVar *a, NnVar *b)
+{
+    VC_ASSERT(b->size > 0 && a->size % b->size == 0);
+    for (size_t i = 1; i <= b->shape.rank && b->size > 1; i++) { // b's shape, its leading ones left out, ends a's
+        const size_t d = b->shape.dim[b->shape.rank - i];
+        VC_ASSERT(i <= a->shape.rank ? d == a->shape.dim[a->shape.rank - i] || d == 1 : d == 1);
+    }
+    NnVar *y = like(t, a);
+    nn_add_forward(nn_tape_context(t), y->value, a->value, b->value, a->size / b->size, b->size);
+    nn_tape_push(t, a->size == b->size ? &add_same_op : &add_rows_op, y, (NnVar *[]){a, b}, 2, NULL, 0);
+    return y;
+}
+
+static void concat_backward(NnTape *t, const NnNode *node)
+{
+    const size_t B = node->out->shape.dim[0], T = node->out->shape.dim[1], C = node->out->shape.dim[2];
+    for (size_t i = 0, at = 0; i < node->count; i++) {
+        NnVar *x = node->in[i];
+        nn_concat_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, x->shape.dim[0] != B, B,
+                           x->shape.dim[1], at, T, C);
+        at += x->shape.dim[1];
+    }
+}
+static const NnOp concat_op = {"concat", concat_backward, false};
+
+NnVar *nn_concat(NnTape *t, NnVar *const *x, size_t n)
+{
+    size_t B = 1, T = 0;
+    const size_t C = n ? last_dim(x[0]) : 0;
+    for (size_t i = 0; i < n; i++) {
+        VC_ASSERT(x[i]->shape.rank == 3 && last_dim(x[i]) == C);
+        B = x[i]->shape.dim[0] > B ? x[i]->shape.dim[0] : B;
+        T += x[i]->shape.dim[1];
+    }
+    NnVar *y = nn_tape_var(t, NN_SHAPE(B, T, C));
+    for (size_t i = 0, at = 0; i < n; i++) {
+        VC_ASSERT(x[i]->shape.dim[0] == B || x[i]->shape.dim[0] == 1);
+        nn_concat_forward(nn_tape_context(t), y->value, x[i]->value, x[i]->shape.dim[0] != B, B, x[i]->shape.dim[1], at,
+                          T, C);
+        at += x[i]->shape.dim[1];
+    }
+    nn_tape_push(t, &concat_op, y, x, n, NULL, 0);
+    return y;
+}
+
+// ---- normalisation, dropout
+
+static void l2_normalize_backward(NnTape *t, const NnNode *node)
+{
+    nn_real *const *norm = node->saved;
+    NnVar *x = node->in[0];
+    const size_t C = last_dim(x);
+    nn_l2_normalize_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, node->out->value, *norm,
+                             x->size / C, C);
+}
+static const NnOp l2_normalize_op = {"l2_normalize", l2_normalize_backward, false};
+
+NnVar *nn_l2_normalize(NnTape *t, NnVar *x)
+{
+    const size_t C = last_dim(x), R = x->size / C;
+    NnVar *y = like(t, x);
+    nn_real *norm = nn_tape_alloc(t, R);
+    nn_l2_normalize_forward(nn_tape_context(t), y->value, norm, x->value, R, C);
+    nn_tape_push(t, &l2_normalize_op, y, &x, 1, &norm, sizeof norm);
+    return y;
+}
+
+typedef struct {
+    uint8_t *mask;
+    double p;
+} DropoutSaved;
+
+static void dropout_backward(NnTape *t, const NnNode *node)
+{
+    const DropoutSaved *saved = node->saved;
+    NnVar *x = node->in[0];
+    nn_dropout_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, saved->mask, saved->p, x->size);
+}
+static const NnOp dropout_op = {"dropout", dropout_backward, false};
+
+NnVar *nn_dropout(NnTape *t, NnVar *x, double p, VcRng *rng)
+{
+    if (p == 0)
+        return x;
+    NnVar *y = like(t, x);
+    const DropoutSaved saved = {nn_tape_bytes(t, x->size), p};
+    nn_dropout_forward(nn_tape_context(t), y->value, saved.mask, x->value, p, rng, x->size);
+    nn_tape_push(t, &dropout_op, y, &x, 1, &saved, sizeof saved);
+    return y;
+}
