@@ -164,7 +164,11 @@ struct VcJsonStream {
     bool started, ended;
     char *line; // getline's buffer
     size_t line_cap;
+    VcStr value, clean; // text of the element; the same with its UTF-8 repaired
+    size_t repaired;
 };
+
+enum { MAX_ELEMENT = 64 << 20 }; // bytes; a quotation mark that is never closed must not swallow the file into memory
 
 static int skip_space(FILE *f)
 {
@@ -181,18 +185,60 @@ static bool bad_stream(VcJsonStream *s, const char *why, VcErr *err)
     return vc_fail(err, VC_ERR_FORMAT, "'%s' at byte %lld: %s", s->path, (long long)ftello(s->file), why);
 }
 
-// Reads one value and leaves the file right behind it. jansson must look at the character after a number or a word to
-// know that it ended; e.position says how many bytes were the value's.
-static json_t *read_value(FILE *f, json_error_t *e)
+// Copies a string's text from after its opening quotation mark to the closing one. False at the end of the file.
+static bool scan_string(FILE *f, VcStr *out)
 {
-    off_t start = ftello(f);
-    json_t *value = json_loadf(f, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY | JSON_ALLOW_NUL, e);
-    if (value && ftello(f) != start + e->position)
-        fseeko(f, start + e->position, SEEK_SET);
-    return value;
+    for (int c; (c = getc_unlocked(f)) != EOF;) {
+        if (out)
+            vc_str_putc(out, (char)c);
+        if (c == '"')
+            return true;
+        if (c == '\\' && (c = getc_unlocked(f)) != EOF && out)
+            vc_str_putc(out, (char)c);
+        if (out && out->len > MAX_ELEMENT)
+            return false;
+    }
+    return false;
 }
 
-// Walks the members of the top-level object up to `member`, one value in memory at a time.
+// Copies the text of one value to `out` (NULL: skips it) and leaves the file right behind it. Only brackets and strings
+// are looked at: whether the text is JSON is for the parser. False when the file, or our patience, ends inside it.
+static bool scan_value(FILE *f, VcStr *out)
+{
+    size_t depth = 0;
+    for (int c; (c = getc_unlocked(f)) != EOF;) {
+        const bool opens = c == '{' || c == '[', closes = c == '}' || c == ']';
+        const bool ends = c == ',' || c == ' ' || c == '\t' || c == '\r' || c == '\n';
+        if (depth == 0 && (closes || ends)) { // right behind a number or a word
+            ungetc(c, f);
+            return true;
+        }
+        if (out)
+            vc_str_putc(out, (char)c);
+        if (c == '"' && !scan_string(f, out))
+            return false;
+        depth += opens;
+        depth -= closes;
+        if (depth == 0 && (closes || c == '"'))
+            return true;
+        if (out && out->len > MAX_ELEMENT)
+            return false;
+    }
+    return depth == 0;
+}
+
+static json_t *parse_repaired(VcJsonStream *s, const char *text, size_t n, json_error_t *e)
+{
+    if (!vc_utf8_valid(text, n)) {
+        vc_str_clear(&s->clean);
+        s->repaired += vc_utf8_repair(&s->clean, text, n);
+        text = s->clean.data;
+        n = s->clean.len;
+    }
+    return json_loadb(text, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, e);
+}
+
+// Walks the members of the top-level object up to `member`; the values on the way are skipped unread.
 static bool seek_member(VcJsonStream *s, const char *member, VcErr *err)
 {
     if (skip_space(s->file) != '{')
@@ -205,19 +251,19 @@ static bool seek_member(VcJsonStream *s, const char *member, VcErr *err)
             return vc_fail(err, VC_ERR_FORMAT, "'%s' has no member '%s'", s->path, member);
         ungetc(c, s->file);
         json_error_t e;
-        json_t *key = read_value(s->file, &e);
-        if (!key)
-            return bad_stream(s, e.text, err);
+        vc_str_clear(&s->value);
+        json_t *key =
+            scan_value(s->file, &s->value) ? json_loadb(s->value.data, s->value.len, JSON_DECODE_ANY, &e) : NULL;
         bool found = json_is_string(key) && strcmp(json_string_value(key), member) == 0;
         json_decref(key);
         if (skip_space(s->file) != ':')
             return bad_stream(s, "expected ':'", err);
         if (found)
             return true;
-        json_t *value = read_value(s->file, &e);
-        if (!value)
-            return bad_stream(s, e.text, err);
-        json_decref(value);
+        c = skip_space(s->file);
+        ungetc(c, s->file);
+        if (c == EOF || !scan_value(s->file, NULL))
+            return bad_stream(s, "the file ends inside a value", err);
     }
 }
 
@@ -262,7 +308,7 @@ static bool next_line(VcJsonStream *s, VcJson **item, size_t *line, VcErr *err)
         if ((size_t)n == strspn(s->line, " \t\r\n"))
             continue;
         json_error_t e;
-        *item = json_loadb(s->line, (size_t)n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+        *item = parse_repaired(s, s->line, (size_t)n, &e);
         return *item || vc_fail(err, VC_ERR_FORMAT, "'%s' line %zu is not valid JSON: %s", s->path, s->count, e.text);
     }
 }
@@ -288,9 +334,22 @@ bool vc_json_stream_next(VcJsonStream *s, VcJson **item, size_t *line, VcErr *er
     s->count++;
     if (line)
         *line = s->count;
+    vc_str_clear(&s->value);
+    if (c == EOF || !scan_value(s->file, &s->value))
+        return bad_stream(s, "the file ends inside an element", err);
     json_error_t e;
-    *item = read_value(s->file, &e);
-    return *item || bad_stream(s, e.text, err);
+    *item = parse_repaired(s, vc_str_get(&s->value), s->value.len, &e);
+    return *item || vc_fail(err, VC_ERR_FORMAT, "'%s' item %zu is not valid JSON: %s", s->path, s->count, e.text);
+}
+
+bool vc_json_stream_ended(const VcJsonStream *s)
+{
+    return s->ended || feof(s->file);
+}
+
+size_t vc_json_stream_repaired(const VcJsonStream *s)
+{
+    return s->repaired;
 }
 
 void vc_json_stream_close(VcJsonStream **stream)
@@ -300,6 +359,8 @@ void vc_json_stream_close(VcJsonStream **stream)
     fclose((*stream)->file);
     free((*stream)->path);
     free((*stream)->line);
+    vc_str_finish(&(*stream)->value);
+    vc_str_finish(&(*stream)->clean);
     free(*stream);
     *stream = NULL;
 }
