@@ -12,8 +12,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-// Schema version 1: docs/FORMATS.md explains every table. image_file and extract_progress are additions of ours to
-// the published layout: where an image lies in the tar shards, and how far a source has been listed.
+// Schema version 1: docs/FORMATS.md explains every table. image_file, shard, image_origin and extract_progress are
+// additions of ours to the published layout: where an image lies in the tar shards, how far a shard has been written,
+// where in a source's tar an image begins, and how far a source has been listed.
 static const char schema_1[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;"
     "CREATE TABLE model(model_id INTEGER PRIMARY KEY, name TEXT, dim INTEGER, weights_sha256 BLOB, preprocess TEXT,"
@@ -26,6 +27,13 @@ static const char schema_1[] =
     "  UNIQUE(source_id, key)) STRICT;"
     "CREATE TABLE image_file(image_id INTEGER PRIMARY KEY REFERENCES image ON DELETE CASCADE, shard INTEGER NOT NULL,"
     "  offset INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE shard(shard INTEGER PRIMARY KEY, images INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+    "  finished INTEGER NOT NULL DEFAULT 0) STRICT;"
+    "CREATE TABLE image_origin(image_id INTEGER PRIMARY KEY REFERENCES image ON DELETE CASCADE,"
+    "  offset INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE extract_progress(source_id INTEGER PRIMARY KEY REFERENCES source, path TEXT NOT NULL UNIQUE,"
+    "  settings TEXT NOT NULL, fingerprint TEXT NOT NULL, entries INTEGER NOT NULL, chain INTEGER NOT NULL,"
+    "  merging INTEGER NOT NULL, complete INTEGER NOT NULL) STRICT;"
     "CREATE TABLE caption(caption_id INTEGER PRIMARY KEY, image_id INTEGER NOT NULL REFERENCES image ON DELETE CASCADE,"
     "  kind TEXT, lang TEXT, text TEXT NOT NULL) STRICT;"
     "CREATE TABLE concept(concept_id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, freq INTEGER, pos TEXT,"
