@@ -2,5 +2,8 @@
 // The folder's umbrella header: images from outside, and the store they are kept in.
 #pragma once
 
+#include "extract/cause.h"
 #include "extract/image.h"
+#include "extract/reader.h"
 #include "extract/resample.h"
+#include "extract/stage.h"

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#include "extract/cause.h"
+
+#include <stddef.h>
+
+static const struct {
+    ExtractCause cause;
+    const char *name;
+} causes[] = {
+    {EXTRACT_BAD_ENTRY, "bad_entry"},
+    {EXTRACT_BAD_URL, "bad_url"},
+    {EXTRACT_MISSING, "missing"},
+    {EXTRACT_UNREADABLE, "unreadable"},
+    {EXTRACT_DNS, "dns"},
+    {EXTRACT_CONNECT, "connect"},
+    {EXTRACT_TIMEOUT, "timeout"},
+    {EXTRACT_NOT_FOUND, "not_found"},
+    {EXTRACT_FORBIDDEN, "forbidden"},
+    {EXTRACT_SERVER_ERROR, "server_error"},
+    {EXTRACT_REDIRECT, "redirect"},
+    {EXTRACT_TLS, "tls"},
+    {EXTRACT_BROKEN_OFF, "broken_off"},
+    {EXTRACT_PROTOCOL, "protocol"},
+    {EXTRACT_EMPTY, "empty"},
+    {EXTRACT_NOT_IMAGE, "not_image"},
+    {EXTRACT_UNSUPPORTED, "unsupported"},
+    {EXTRACT_TRUNCATED, "truncated"},
+    {EXTRACT_CORRUPT, "corrupt"},
+    {EXTRACT_TOO_LARGE, "too_large"},
+    {EXTRACT_TOO_SMALL, "too_small"},
+    {EXTRACT_ASPECT, "aspect"},
+    {EXTRACT_DUPLICATE, "duplicate"},
+};
+
+const char *extract_cause_name(int cause)
+{
+    for (size_t i = 0; i < sizeof causes / sizeof *causes; i++)
+        if ((int)causes[i].cause == cause)
+            return causes[i].name;
+    return "unknown";
+}
+
+ExtractCause extract_cause_at(unsigned index)
+{
+    return index < sizeof causes / sizeof *causes ? causes[index].cause : EXTRACT_OK;
+}

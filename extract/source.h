@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// A source of {image, captions}: a folder, a table (.tsv .csv), JSON (.json list, .jsonl, COCO captions, Karpathy
+// split, VG regions) or a WebDataset .tar, read as a stream in flat memory (COCO: 16 bytes and a name per image).
+//
+// The rule: an entry that is not what its format says is an entry with a `problem`, never the end of the source.
+// Threads: one source, one thread at a time.
+#pragma once
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    const char *root;                              // for relative paths; NULL: the folder the source is in
+    const char *url_col, *caption_col, *image_col; // names or 0-based numbers; NULL: found by name
+} ExtractSourceOptions;
+
+// Everything is borrowed until the next call.
+typedef struct {
+    size_t number;               // 1-based line, item or file of the source
+    const char *key;             // the image as the source names it; for a broken entry "#line 17"
+    const char *const *captions; // UTF-8, trimmed, none empty
+    size_t caption_count;
+    const char *split;   // "train", ... or NULL
+    const char *problem; // NULL, or why this entry names no image
+    size_t repaired;     // captions that had bytes which were not UTF-8
+    int64_t offset;      // where in a tar the member begins, else -1
+} ExtractEntry;
+
+typedef struct ExtractSource ExtractSource;
+
+// Unreadable files and folders, unknown kinds, a --caption-col that is not there: one clear error.
+bool extract_source_open(ExtractSource **out, const char *path, const ExtractSourceOptions *options, VcErr *err);
+void extract_source_close(ExtractSource **source); // NULL allowed; clears
+// *more is false at the end. Errors are of the file system only.
+bool extract_source_next(ExtractSource *source, ExtractEntry *entry, bool *more, VcErr *err);
+
+// The absolute path, the folder that relative keys start from, and a text that differs when the source may have
+// changed (size and time of a file, the names in a folder). Owned by the source.
+const char *extract_source_path(const ExtractSource *source);
+const char *extract_source_root(const ExtractSource *source);
+const char *extract_source_fingerprint(const ExtractSource *source);
+bool extract_source_is_tar(const ExtractSource *source);
+
+bool extract_is_url(const char *key);     // http:// or https://, any case
+bool extract_has_scheme(const char *key); // "ftp://", "data:", "file://", ...: a URL of any kind

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+// A WebDataset .tar: members that share a name up to the first dot belong together; KEY.jpg (or .png, ...) is the
+// image, KEY.txt its captions, one a line, KEY.json may hold "caption".
+#include "base/json.h"
+#include "base/mem.h"
+#include "extract/source_impl.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+
+enum { MAX_SIDECAR = 1 << 20 };
+
+typedef struct {
+    struct archive *archive;
+    struct archive_entry *ahead; // header already read, not yet used
+    VcStr group, data;
+    size_t number;
+    bool ended;
+} Tar;
+
+// Length of the part of a member's name that names its group: up to the first dot after the last slash.
+static size_t group_length(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    const char *dot = strchr(slash ? slash + 1 : name, '.');
+    return dot ? (size_t)(dot - name) : strlen(name);
+}
+
+static bool read_sidecar(Tar *t, struct archive_entry *e)
+{
+    vc_str_clear(&t->data);
+    if (archive_entry_size(e) > MAX_SIDECAR)
+        return false;
+    char piece[8192];
+    la_ssize_t n;
+    while ((n = archive_read_data(t->archive, piece, sizeof piece)) > 0) {
+        vc_str_putn(&t->data, piece, (size_t)n);
+        if (t->data.len > MAX_SIDECAR)
+            return false;
+    }
+    return n == 0;
+}
+
+static void json_captions(EntryBuilder *b, const VcStr *data)
+{
+    VcJson *json;
+    if (!vc_json_parse(&json, vc_str_get(data), data->len, "sidecar", NULL))
+        return;
+    const VcJson *list = vc_json_member(json, "captions");
+    size_t n;
+    for (size_t i = 0; i < vc_json_length(list); i++) {
+        const char *text = vc_json_string(vc_json_item(list, i), &n);
+        if (text)
+            entry_caption(b, text, n);
+    }
+    const char *text = vc_json_string(vc_json_member(json, "caption"), &n);
+    if (text && b->count == 0)
+        entry_caption(b, text, n);
+    vc_json_destroy(&json);
+}
+
+static void use_member(ExtractSource *s, Tar *t, struct archive_entry *e, const char *name)
+{
+    EntryBuilder *b = &s->entry;
+    if (source_is_image_name(name) && b->key.len == 0) {
+        entry_key(b, name, strlen(name));
+        b->offset = archive_read_header_position(t->archive);
+    } else if (vc_has_suffix(name, ".txt") && read_sidecar(t, e)) {
+        b->count = 0; // the text file outranks the json
+        vc_str_clear(&b->text);
+        for (size_t at = 0; at < t->data.len;) {
+            const char *end = memchr(t->data.data + at, '\n', t->data.len - at);
+            const size_t length = end ? (size_t)(end - t->data.data) - at : t->data.len - at;
+            entry_caption(b, t->data.data + at, length);
+            at += length + 1;
+        }
+    } else if (vc_has_suffix(name, ".json") && b->count == 0 && read_sidecar(t, e)) {
+        json_captions(b, &t->data);
+    }
+}
+
+static bool tar_next(ExtractSource *s, ExtractEntry *entry, bool *more, VcErr *err)
+{
+    (void)err;
+    Tar *t = s->reader;
+    entry_begin(&s->entry, ++t->number);
+    bool any = false;
+    while (!t->ended) {
+        struct archive_entry *e = t->ahead;
+        t->ahead = NULL;
+        if (!e) {
+            const int r = archive_read_next_header(t->archive, &e);
+            if (r == ARCHIVE_EOF) {
+                t->ended = true;
+                break;
+            }
+            if (r != ARCHIVE_OK && r != ARCHIVE_WARN) {
+                t->ended = true;
+                if (!any)
+                    entry_problem(&s->entry, "the tar is damaged after member %zu: %s", t->number - 1,
+                                  archive_error_string(t->archive));
+                any = true;
+                break;
+            }
+        }
+        const char *name = archive_entry_pathname(e);
+        if (!name || archive_entry_filetype(e) != AE_IFREG)
+            continue;
+        const size_t length = group_length(name);
+        if (any && !(length == t->group.len && memcmp(name, t->group.data, length) == 0)) {
+            t->ahead = e;
+            if (s->entry.key.len)
+                break;
+            entry_begin(&s->entry, t->number); // a group without an image is luggage
+        }
+        vc_str_clear(&t->group);
+        vc_str_putn(&t->group, name, length);
+        any = true;
+        t->ahead = NULL;
+        use_member(s, t, e, name);
+    }
+    *more = any && (s->entry.key.len || s->entry.problem.len);
+    if (*more)
+        entry_end(&s->entry, "member", entry);
+    return true;
+}
+
+static void tar_close(void *reader)
+{
+    Tar *t = reader;
+    archive_read_free(t->archive);
+    vc_str_finish(&t->group);
+    vc_str_finish(&t->data);
+    free(t);
+}
+
+bool source_open_tar(ExtractSource *s, VcErr *err)
+{
+    Tar *t = vc_calloc(1, sizeof *t);
+    s->reader = t;
+    s->next = tar_next;
+    s->close = tar_close;
+    s->tar = true;
+    free(s->root);
+    s->root = vc_strdup(s->path);
+    t->archive = archive_read_new();
+    archive_read_support_format_tar(t->archive);
+    archive_read_support_format_gnutar(t->archive);
+    archive_read_support_format_empty(t->archive);
+    if (archive_read_open_filename(t->archive, s->path, 1 << 16) != ARCHIVE_OK)
+        return vc_fail(err, VC_ERR_FORMAT, "'%s' is no tar archive: %s", s->path, archive_error_string(t->archive));
+    return true;
+}
