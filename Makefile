@@ -19,6 +19,7 @@ $(BUILD)/build.ninja: | setup
 
 test: all
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs
+	@sed -n 's/^.*SKIP: /skipped: /p' $(BUILD)/meson-logs/testlog.txt | sort -u
 
 demo: all
 	@sh demo/run.sh $(BUILD) $(DEMO_OUT)
