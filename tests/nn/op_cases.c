@@ -311,7 +311,7 @@ const OpCase op_cases[] = {
      linear,
      3,
      {SHAPE2(150, 3), SHAPE2(2, 3), SHAPE1(2)},
-     {SHAPE2(3001, 17), SHAPE2(4200, 17), SHAPE1(4200)},
+     {SHAPE2(1001, 17), SHAPE2(4200, 17), SHAPE1(4200)},
      FD(1e-3, 1e-9),
      5e-6,
      VALUES(1, 0)},
