@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// Image bytes to the model's input, in the two orders of the references (concepts/clip.h).
+#include "concepts/clip.h"
+#include "concepts/clip_private.h"
+
+#include "base/mem.h"
+#include "extract/extract.h"
+
+#include <math.h>
+
+// The short side becomes s, the long one is truncated.
+static void target_size(int width, int height, int s, int *w, int *h)
+{
+    *w = width <= height ? s : (int)((double)((int64_t)s * width) / height);
+    *h = width <= height ? (int)((double)((int64_t)s * height) / width) : s;
+}
+
+// Where the centre crop of s begins: floor in the hf order, half to even in the other.
+static int crop_offset(int n, int s, ClipLayout order)
+{
+    return order == CLIP_LAYOUT_HF ? (n - s) / 2 : (int)nearbyint((n - s) / 2.0);
+}
+
+// Resizes `in` so that the short side is s and cuts the middle s x s out, mode kept, as Pillow's resize does it for
+// that mode. `out` is new memory.
+static void resize_crop(ExtractImage *out, const ExtractImage *in, int s, ClipLayout order)
+{
+    int w, h;
+    target_size(in->width, in->height, s, &w, &h);
+    const ExtractWindow window = {crop_offset(w, s, order), crop_offset(h, s, order), s, s};
+    const ExtractBox box = {0, 0, in->width, in->height};
+    const size_t bytes = in->mode == EXTRACT_GRAY16 ? 2 : (size_t)in->channels;
+    *out = *in;
+    out->width = out->height = s;
+    out->pixels = vc_alloc((size_t)s * (size_t)s, bytes);
+    if (in->mode == EXTRACT_PALETTE || in->mode == EXTRACT_BILEVEL)
+        extract_nearest(out->pixels, in->pixels, in->width, in->height, in->channels, box, w, h, window);
+    else if (in->mode == EXTRACT_GRAY16)
+        extract_resample_16((uint16_t *)(void *)out->pixels, (const uint16_t *)(const void *)in->pixels, in->width,
+                            in->height, box, w, h, window);
+    else if (in->mode == EXTRACT_RGBA || in->mode == EXTRACT_GRAY_ALPHA)
+        extract_resample_alpha(out->pixels, in->pixels, in->width, in->height, in->channels, box, w, h, window);
+    else
+        extract_resample(out->pixels, in->pixels, in->width, in->height, in->channels, box, w, h, window);
+}
+
+bool clip_crop(ExtractImage *out, ClipLayout order, bool upright, int s, const uint8_t *bytes, size_t n, VcErr *err)
+{
+    ExtractImage decoded, crop;
+    if (!extract_image_decode(&decoded, bytes, n, err))
+        return false;
+    // A side of 1 beside one of thousands would be enlarged to s x (s * thousands) if it were computed whole; only the
+    // window is, but its index arithmetic must fit an int.
+    if ((int64_t)(decoded.width > decoded.height ? decoded.width : decoded.height) * s > INT32_MAX / 4) {
+        extract_image_finish(&decoded);
+        return vc_fail(err, VC_ERR_LIMIT, "image is too large for a crop of %d", s);
+    }
+    if (upright)
+        extract_image_upright(&decoded);
+    if (order == CLIP_LAYOUT_HF) {
+        ExtractImage rgb;
+        extract_image_flatten(&rgb, &decoded);
+        resize_crop(out, &rgb, s, order);
+        extract_image_finish(&rgb);
+    } else {
+        resize_crop(&crop, &decoded, s, order);
+        extract_image_drop(out, &crop);
+        extract_image_finish(&crop);
+    }
+    extract_image_finish(&decoded);
+    return true;
+}
