@@ -22,6 +22,7 @@ VcLogLevel vc_log_level(void)
 }
 
 // One write per line, so that lines of several threads do not mix.
+static void say(const char *kind, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 static void say(const char *kind, const char *fmt, va_list ap)
 {
     char line[2048];

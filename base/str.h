@@ -19,7 +19,7 @@ void vc_str_put(VcStr *s, const char *text); // appends
 void vc_str_putn(VcStr *s, const void *p, size_t n);
 void vc_str_putc(VcStr *s, char c);
 void vc_str_putf(VcStr *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void vc_str_vputf(VcStr *s, const char *fmt, va_list ap);
+void vc_str_vputf(VcStr *s, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 const char *vc_str_get(const VcStr *s); // never NULL
 // Appends `text` of n bytes as a JSON string with quotes. ascii: non-ASCII as \uXXXX, as Python's json.dumps does.
 // Bytes that are not UTF-8 become U+FFFD.

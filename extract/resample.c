@@ -116,8 +116,15 @@ __attribute__((target("avx2"))) static void weigh_avx2(uint8_t *out, const uint8
     weigh(out, in, stride, weights, taps, n);
 }
 
-__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512"))) static void
-weigh_avx512(uint8_t *out, const uint8_t *in, size_t stride, const int32_t *weights, int taps, size_t n)
+// gcc needs to be told that it may use the whole width; clang takes it from the loop.
+#ifdef __clang__
+#define AVX512 "avx512f,avx512bw,avx512dq,avx512vl"
+#else
+#define AVX512 "avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512"
+#endif
+
+__attribute__((target(AVX512))) static void weigh_avx512(uint8_t *out, const uint8_t *in, size_t stride,
+                                                         const int32_t *weights, int taps, size_t n)
 {
     weigh(out, in, stride, weights, taps, n);
 }
