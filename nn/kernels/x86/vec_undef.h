@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// Ends what vec_avx2.h or vec_avx512.h began.
+#undef NAME
+#undef TARGET
+#undef LANES
+#undef V
+#undef VD
+#undef MASK
+#undef V_SET
+#undef V_ZERO
+#undef V_LOAD
+#undef V_STORE
+#undef MASK_FIRST
+#undef V_LOADM
+#undef V_STOREM
+#undef V_KEEP
+#undef V_ELSE
+#undef V_NEGATIVE
+#undef V_ADD
+#undef V_SUB
+#undef V_MUL
+#undef V_DIV
+#undef V_SQRT
+#undef V_MAX
+#undef V_MIN
+#undef V_FMA
+#undef V_FMS
+#undef V_NFMA
+#undef V_ABS
+#undef V_ROUND
+#undef D_ZERO
+#undef D_ADD
+#undef D_FMA
+#undef D_LOW
+#undef D_HIGH
