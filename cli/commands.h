@@ -24,6 +24,8 @@ int cli_error(const VcErr *err);
 // Runs the sub-command named by argv[1] of a group ("concepts list"); prints the group's help without one.
 int cli_group(const char *group, const CliCommand *list, size_t count, const char *intro, int argc, char **argv);
 
+int bench_gemm(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_parse(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);

@@ -9,6 +9,7 @@
 #include <signal.h>
 
 static const CliCommand commands[] = {
+    {"bench", cmd_bench, "figures of this machine"},
     {"parse", cmd_parse, "captions to concepts, attributes and relations"},
     {"tokenize", cmd_tokenize, "token ids of lines of text"},
     {NULL, NULL, NULL}, // the end

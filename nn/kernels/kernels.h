@@ -16,6 +16,7 @@
 // Threads: any.
 #pragma once
 
+#include "base/err.h"
 #include "nn/real.h"
 
 #include <stddef.h>
@@ -88,3 +89,10 @@ const NnKernels *nn_kernels(void);           // for vc_cpu_flags(); made once, n
 const NnKernels *nn_kernels_reference(void); // plain C
 // flags: VC_CPU_*; sets the reference first, then what the flags allow.
 void nn_kernels_init(NnKernels *k, uint32_t flags);
+
+// A short check of a table against the reference: microseconds. vicha doctor; tests use check_kernels.
+bool nn_kernels_check(const NnKernels *k, VcErr *err);
+
+// Float multiply-adds of one thread when nothing has to be loaded, GFLOP/s, measured in 20 ms at the widest vectors of
+// vc_cpu_flags(); 0 where there are none. A matrix product reaches 80 to 95 per cent of it.
+double nn_peak_gflops(void);

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+// vicha bench: figures of this machine, one JSON object a line. A bench is one file bench_NAME.c and a row here.
+#include "cli/commands.h"
+
+static const CliCommand benches[] = {
+    {"gemm", bench_gemm, "matrix products, GFLOP/s"},
+};
+
+int cmd_bench(int argc, char **argv)
+{
+    return cli_group("bench", benches, sizeof benches / sizeof *benches, "JSON figures of this machine", argc, argv);
+}
