@@ -10,6 +10,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "base/pool.h"
 #include "base/workspace.h"
 
 #include <stddef.h>
@@ -24,11 +25,17 @@ typedef struct {
     int64_t max_concepts;
     const char *split; // only this split; NULL: all
     bool rebuild;      // remove the sets first
+    VcPool *pool;      // NULL: this thread
 } IndexStageOptions;
 
 typedef struct {
-    uint64_t sets, records, added, shards, tokens;
-    uint64_t not_mined, no_caption, unreadable, no_concepts, cut; // skipped by cause; cut: captions over the limit
+    uint64_t sets, records, shards, bytes;                   // in all sets of this run, now
+    uint64_t added, tokens;                                  // by this run; tokens of captions
+    uint64_t not_mined, no_caption, no_concepts, unreadable; // images left out, by cause
+    uint64_t cut;                                            // captions over INDEX_MAX_TOKENS
 } IndexStageReport;
 
+// Finished shards are kept on failure, and the next run goes on after them.
 bool index_stage_run(VcWorkspace *ws, const IndexStageOptions *options, IndexStageReport *report, VcErr *err);
+// Folders with an index.json: `dir` itself, or its sub-directories. Freed with free() each, then the list.
+bool index_find_sets(const char *dir, char ***out, size_t *count, VcErr *err);

@@ -35,6 +35,7 @@ bool index_writer_open(IndexWriter **out, const IndexWriterOptions *options, VcE
 IndexSetState index_writer_state(const IndexWriter *w);
 uint64_t index_writer_records(const IndexWriter *w); // in the set so far, this shard's included
 size_t index_writer_shards(const IndexWriter *w);    // finished so far
+uint64_t index_writer_bytes(const IndexWriter *w);   // of the finished shards
 // Is this image id in a finished shard already?
 bool index_writer_has(const IndexWriter *w, int64_t image_id);
 
@@ -44,10 +45,6 @@ bool index_writer_add(IndexWriter *w, int64_t image_id, const MdsField *fields, 
 // and removes progress.jsonl. Without any record: VC_ERR_USAGE.
 bool index_writer_commit(IndexWriter *w, const char *provenance, VcErr *err);
 void index_writer_close(IndexWriter **w); // NULL allowed; clears. Without commit, finished shards stay for a resume.
-
-// The side index of a shard: `data` is the whole shard, `ids` and the records' own bytes give the entries.
-void index_vix_put(VcStr *out, const uint8_t *data, size_t n, const int64_t *ids, const uint32_t *offsets,
-                   uint32_t count);
 
 // The archive form: every shard as one gzip member (level 1..9) beside a new index.json, the plain shards removed; and
 // back. Both can be stopped anywhere and run again; both check every hash. *done: shards converted now.

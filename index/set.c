@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+#include "index/set.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/mem.h"
+
+enum { MAX_INDEX_BYTES = 1 << 30 };
+
+bool set_read_index(MdsIndex *out, const char *dir, VcErr *err)
+{
+    char *path = vc_path_join(dir, "index.json"), *progress = vc_path_join(dir, "progress.jsonl"), *text = NULL;
+    size_t n;
+    bool ok = false;
+    if (!vc_exists(path))
+        vc_fail(err, VC_ERR_IO,
+                vc_exists(progress) ? "'%s' is missing: the set is not finished; run 'vicha index' again"
+                                    : "'%s' is missing: not a record set",
+                path);
+    else
+        ok = vc_read_file(&text, &n, path, MAX_INDEX_BYTES, err) && mds_index_parse(out, text, n, path, err);
+    free(text);
+    free(progress);
+    free(path);
+    return ok;
+}
+
+bool set_write_index(const MdsIndex *index, const char *dir, VcErr *err)
+{
+    VcStr text = {0};
+    char *path = vc_path_join(dir, "index.json");
+    mds_index_put(&text, index);
+    bool ok = vc_write_file(path, text.data, text.len, err);
+    vc_str_finish(&text);
+    free(path);
+    return ok;
+}
+
+bool set_check_codec(const MdsEntry *e, const char *dir, VcErr *err)
+{
+    if (e->compression == NULL ||
+        (strncmp(e->compression, "gz", 2) == 0 && (e->compression[2] == 0 || e->compression[2] == ':')))
+        return true;
+    return vc_fail(err, VC_ERR_FORMAT,
+                   "'%s' is compressed with '%.40s', which this program does not read; decompress its shards with the "
+                   "tool that wrote them",
+                   dir, e->compression);
+}
+
+void set_hash_file(MdsFile *f, const uint8_t *data, uint64_t n)
+{
+    char text[160];
+    uint8_t digest[20];
+    vc_sha1(data, n, digest);
+    vc_hex(digest, sizeof digest, f->sha1);
+    snprintf(f->xxh64, sizeof f->xxh64, "%016llx", (unsigned long long)vc_xxh64(data, n));
+    snprintf(text, sizeof text, "{\"sha1\": \"%s\", \"xxh64\": \"%s\"}", f->sha1, f->xxh64);
+    free(f->hashes_json);
+    f->hashes_json = vc_strdup(text);
+    f->bytes = n;
+}
