@@ -73,6 +73,15 @@ static const char mining_indexes[] =
 static const char other_indexes[] = "CREATE INDEX IF NOT EXISTS image_sha ON image(sha256);"
                                     "CREATE INDEX IF NOT EXISTS image_phash ON image(phash);";
 
+#define FTS_TRIGGERS(table, key)                                                                            \
+    "CREATE TRIGGER IF NOT EXISTS " table "_ai AFTER INSERT ON " table " BEGIN"                             \
+    "  INSERT INTO " table "_fts(rowid, text) VALUES(new." key ", new.text); END;"                          \
+    "CREATE TRIGGER IF NOT EXISTS " table "_ad AFTER DELETE ON " table " BEGIN"                             \
+    "  INSERT INTO " table "_fts(" table "_fts, rowid, text) VALUES('delete', old." key ", old.text); END;" \
+    "CREATE TRIGGER IF NOT EXISTS " table "_au AFTER UPDATE OF text ON " table " BEGIN"                     \
+    "  INSERT INTO " table "_fts(" table "_fts, rowid, text) VALUES('delete', old." key ", old.text);"      \
+    "  INSERT INTO " table "_fts(rowid, text) VALUES(new." key ", new.text); END;"
+
 // External content: rebuilt after a bulk load, kept in step by triggers after that.
 static const char fts_tables[] =
     "CREATE VIRTUAL TABLE IF NOT EXISTS caption_fts USING fts5(text, content='caption', content_rowid='caption_id',"
@@ -80,7 +89,8 @@ static const char fts_tables[] =
     "CREATE VIRTUAL TABLE IF NOT EXISTS concept_fts USING fts5(text, content='concept', content_rowid='concept_id',"
     "  tokenize='porter unicode61');"
     "INSERT INTO caption_fts(caption_fts) VALUES('rebuild');"
-    "INSERT INTO concept_fts(concept_fts) VALUES('rebuild');";
+    "INSERT INTO concept_fts(concept_fts) VALUES('rebuild');" FTS_TRIGGERS("caption", "caption_id")
+        FTS_TRIGGERS("concept", "concept_id");
 
 char *vc_workspace_path(const VcWorkspace *ws, const char *name)
 {
