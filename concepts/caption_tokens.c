@@ -193,22 +193,27 @@ static size_t infix_length(const char *s, size_t n, size_t at)
 static bool is_whole(const char *s, size_t n)
 {
     static const char *const words[] = {
-        "'Cause",    "'cause",  "'Cos",    "'cos",  "'Coz",   "'coz",   "'Cuz",  "'cuz",   "'bout",   "'em",
-        "'ll",       "'nuff",   "'Cause",  "'re",   "'s",     "'S",     "'d",    "'m",     "'ve",     "'til",
-        "a.m.",      "p.m.",    "Adm.",    "Bros.", "C++",    "Co.",    "Corp.", "D.C.",   "Dr.",     "E.g.",
-        "E.G.",      "e.g.",    "Gen.",    "Gov.",  "I.E.",   "I.e.",   "i.e.",  "Inc.",   "Jr.",     "Ltd.",
-        "Md.",       "Messrs.", "Mo.",     "Mont.", "Mr.",    "Mrs.",   "Ms.",   "Mt.",    "Ph.D.",   "Prof.",
-        "Rep.",      "Rev.",    "Sen.",    "St.",   "vs.",    "v.s.",   "v.",    "Jan.",   "Feb.",    "Mar.",
-        "Apr.",      "Jun.",    "Jul.",    "Aug.",  "Sep.",   "Sept.",  "Oct.",  "Nov.",   "Dec.",    "Ala.",
-        "Ariz.",     "Ark.",    "Calif.",  "Colo.", "Conn.",  "Del.",   "Fla.",  "Ga.",    "Ia.",     "Id.",
-        "Ill.",      "Ind.",    "Kan.",    "Kans.", "Ky.",    "La.",    "Mass.", "Mich.",  "Minn.",   "Miss.",
-        "N.C.",      "N.D.",    "N.H.",    "N.J.",  "N.M.",   "N.Y.",   "Neb.",  "Nebr.",  "Nev.",    "Okla.",
-        "Ore.",      "Pa.",     "S.C.",    "Tenn.", "Va.",    "Wash.",  "Wis.",  "and/or", "w/o",     "ma'am",
-        "Ma'am",     "o'clock", "O'clock", "ol'",   "lovin'", "havin'", "doin'", "goin'",  "nothin'", "nuthin'",
-        "somethin'", "o.o",     ":)",      ":-)",   ":(",     ":-(",    ";)",    ";-)",    ":D",      ":-D",
-        ":P",        ":p",      "<3",      ":/",    ":o",     ":O",     "=)",    "=D",     ":3",      "xD",
-        "XD",        "^_^",     "^^",      "-_-",   ":*",     "(:",     "):",    "8)",     "8-)",     ":|",
-        ";D",        "B)"};
+        "'Cause",  "'cause", "'Cos",   "'cos",   "'Coz",  "'coz",   "'Cuz",    "'cuz",    "'bout",     "'em",
+        "'ll",     "'nuff",  "'Cause", "'re",    "'s",    "'S",     "'d",      "'til",    "a.m.",      "p.m.",
+        "Adm.",    "Bros.",  "C++",    "Co.",    "Corp.", "D.C.",   "Dr.",     "E.g.",    "E.G.",      "e.g.",
+        "Gen.",    "Gov.",   "I.E.",   "I.e.",   "i.e.",  "Inc.",   "Jr.",     "Ltd.",    "Md.",       "Messrs.",
+        "Mo.",     "Mont.",  "Mr.",    "Mrs.",   "Ms.",   "Mt.",    "Ph.D.",   "Prof.",   "Rep.",      "Rev.",
+        "Sen.",    "St.",    "vs.",    "v.s.",   "v.",    "Jan.",   "Feb.",    "Mar.",    "Apr.",      "Jun.",
+        "Jul.",    "Aug.",   "Sep.",   "Sept.",  "Oct.",  "Nov.",   "Dec.",    "Ala.",    "Ariz.",     "Ark.",
+        "Calif.",  "Colo.",  "Conn.",  "Del.",   "Fla.",  "Ga.",    "Ia.",     "Id.",     "Ill.",      "Ind.",
+        "Kan.",    "Kans.",  "Ky.",    "La.",    "Mass.", "Mich.",  "Minn.",   "Miss.",   "N.C.",      "N.D.",
+        "N.H.",    "N.J.",   "N.M.",   "N.Y.",   "Neb.",  "Nebr.",  "Nev.",    "Okla.",   "Ore.",      "Pa.",
+        "S.C.",    "Tenn.",  "Va.",    "Wash.",  "Wis.",  "and/or", "w/o",     "ma'am",   "Ma'am",     "o'clock",
+        "O'clock", "ol'",    "lovin'", "havin'", "doin'", "goin'",  "nothin'", "nuthin'", "somethin'", "o.o",
+        ":)",      ":-)",    ":(",     ":-(",    ";)",    ";-)",    ":D",      ":-D",     ":P",        ":p",
+        "<3",      ":/",     ":o",     ":O",     "=)",    "=D",     ":3",      "xD",      "XD",        "^_^",
+        "^^",      "-_-",    ":*",     ":'(",    "co.",   "(:",     "):",      "8)",      "8-)",       ":|",
+        ";D",      "B)"};
+    bool letters = true; // most pieces: no exception has letters only
+    for (size_t i = 0; i < n && letters; i++)
+        letters = (s[i] | 32) >= 'a' && (s[i] | 32) <= 'z';
+    if (letters)
+        return false;
     if (n == 2 && s[1] == '.' && s[0] >= 'a' && s[0] <= 'z')
         return true;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -221,6 +226,15 @@ static bool among(const char *s, size_t n, const char *const *list)
 {
     for (; *list; list++)
         if (strlen(*list) == n && memcmp(*list, s, n) == 0)
+            return true;
+    return false;
+}
+
+// Is `word` one of the words of `list`, which are separated by single spaces?
+static bool has_word(const char *list, const char *word, size_t n)
+{
+    for (; n && *list; list += strcspn(list, " "), list += *list == ' ')
+        if (strcspn(list, " ") == n && memcmp(list, word, n) == 0)
             return true;
     return false;
 }
@@ -268,10 +282,14 @@ static bool contraction_cut(const char *s, size_t n, size_t *cut)
         if (k > e && memcmp(word + k - e, ends[i], e) == 0 &&
             (among(word, k - e, who) || (ve && among(word, k - e, might))))
             return *cut = k - e, true;
-        // "youre", "thats", "im", "ive"; never "is" and "id".
-        bool single = k == e; // one letter before the ending
-        if (i != 2 && k >= e && (!single || i == 0 || i == 3) && memcmp(word + k - (e - 1), ends[i] + 1, e - 1) == 0 &&
-            among(word, k - (e - 1), who))
+        // Without the apostrophe: "im", "youre", "thats", "ive"; never "is", "whom", "here".
+        static const char *const fits[] = {"i",
+                                           "",
+                                           "",
+                                           "i you we they might could should would must who what",
+                                           "you they what how why",
+                                           "he she who what when where why how there that"};
+        if (k >= e && memcmp(word + k - (e - 1), ends[i] + 1, e - 1) == 0 && has_word(fits[i], word, k - (e - 1)))
             return *cut = k - (e - 1), true;
     }
     return false;
@@ -292,8 +310,9 @@ static bool hour_cut(const char *s, size_t n, size_t *cut)
 
 static bool is_special(const char *s, size_t n)
 {
+    enum { LONGEST = 16 }; // bytes; keeps long pieces of signs linear and cheap
     size_t cut;
-    return n && (is_whole(s, n) || contraction_cut(s, n, &cut) || hour_cut(s, n, &cut));
+    return n && n <= LONGEST && (is_whole(s, n) || contraction_cut(s, n, &cut) || hour_cut(s, n, &cut));
 }
 
 static void push(CaptionTokens *out, const char *s, size_t n)

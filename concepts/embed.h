@@ -10,8 +10,9 @@
 #include "base/workspace.h"
 
 typedef struct {
-    const char *model; // folder of a CLIP model
+    const char *model; // folder of a CLIP model, or its name in the hub's cache
     size_t batch;      // images encoded at once
+    bool replace;      // another model than before: forget all vectors and mined concepts and start again
     VcPool *pool;
 } ConceptsEmbedOptions;
 
@@ -21,5 +22,6 @@ typedef struct {
     double image_seconds, concept_seconds;
 } ConceptsEmbedReport;
 
-// A workspace has one active model. Another one than before is refused (VC_ERR_USAGE) with what to do.
+// A workspace has one active model. Another one than before is refused (VC_ERR_USAGE) with what to do,
+// unless options->replace.
 bool concepts_embed(VcWorkspace *ws, const ConceptsEmbedOptions *options, ConceptsEmbedReport *report, VcErr *err);

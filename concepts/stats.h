@@ -4,7 +4,7 @@
 
 #include "base/workspace.h"
 
-enum { STATS_BINS = 20, STATS_TOP = 10, STATS_CAUSES = 16 };
+enum { STATS_BINS = 20, STATS_TOP = 10, STATS_CAUSES = 32 };
 
 typedef struct {
     char *text;
@@ -17,7 +17,7 @@ typedef struct {
     char *model;                                                                           // active one, or NULL
     StatsItem top[STATS_TOP]; // concepts by number of images
     size_t top_count;
-    StatsItem causes[STATS_CAUSES]; // failures, most frequent first
+    StatsItem causes[STATS_CAUSES]; // rejected images by extract_cause_name, most frequent first
     size_t cause_count;
     double score_low, score_high; // edges of the histogram of all mined cosines
     int64_t score_bins[STATS_BINS];

@@ -42,5 +42,9 @@ typedef struct {
     bool dropped_vectors; // a vocabulary of before had vectors or mined concepts; they no longer hold and are gone
 } VocabularyReport;
 
-// Reads captions, writes table `concept` in one transaction. No captions, or nothing frequent enough, is an error.
+// Reads the captions of stored images, writes table `concept` in one transaction. No captions, or nothing frequent
+// enough, is an error.
 bool vocabulary_build(VcWorkspace *ws, const VocabularyOptions *options, VocabularyReport *report, VcErr *err);
+
+// The settings of the vocabulary that the workspace has: *found, and either *from_file or the counting ones are filled.
+bool vocabulary_settings(VcWorkspace *ws, VocabularyOptions *options, bool *from_file, bool *found, VcErr *err);
