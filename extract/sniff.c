@@ -3,6 +3,8 @@
 
 #include "base/mem.h"
 
+#include <zlib.h>
+
 enum {
     MAX_SCANS = 200,             // a progressive JPEG needs about 10; thousands are a way to burn time
     MAX_ICC_PACKED = 128 * 1024, // packed bytes of a PNG's profile; larger ones are luggage or bombs
@@ -217,6 +219,61 @@ static ExtractCause sniff_png(ExtractHeader *out, Bytes b, VcErr *err)
         at += 12 + (size_t)length;
     }
     return reject(EXTRACT_TRUNCATED, err, "PNG ends before its last chunk");
+}
+
+// Bytes of the filtered rows before packing; 0 when they would not fit in 64 bits.
+static uint64_t png_raw_size(const uint8_t *ihdr)
+{
+    static const uint8_t channels[] = {1, 0, 3, 1, 2, 0, 4};
+    static const uint8_t x0[] = {0, 4, 0, 2, 0, 1, 0}, y0[] = {0, 0, 4, 0, 2, 0, 1};
+    static const uint8_t dx[] = {8, 8, 4, 4, 2, 2, 1}, dy[] = {8, 8, 8, 4, 4, 2, 2};
+    const uint64_t bits = channels[ihdr[9]] * (uint64_t)ihdr[8], w = be32(ihdr), h = be32(ihdr + 4);
+    if (ihdr[12] == 0)
+        return h * (1 + (w * bits + 7) / 8); // both under 2^31, a pixel of at most 64 bits
+    uint64_t sum = 0;
+    for (int i = 0; i < 7; i++) {
+        const uint64_t pw = w > x0[i] ? (w - x0[i] + dx[i] - 1) / dx[i] : 0,
+                       ph = h > y0[i] ? (h - y0[i] + dy[i] - 1) / dy[i] : 0;
+        sum += pw && ph ? ph * (1 + (pw * bits + 7) / 8) : 0;
+    }
+    return sum;
+}
+
+ExtractCause extract_png_check(const uint8_t *bytes, size_t n, VcErr *err)
+{
+    uint8_t out[1 << 15];
+    uint64_t left = png_raw_size(bytes + 16);
+    z_stream z = {0};
+    VC_ASSERT(inflateInit(&z) == Z_OK); // fails only when 10 KB of memory are not there
+    int state = Z_OK;
+    for (size_t at = 8; state == Z_OK && n - at >= 12;) {
+        const uint32_t length = be32(bytes + at);
+        VC_ASSERT(length <= n - at - 12);
+        if (memcmp(bytes + at + 4, "IDAT", 4) == 0) {
+            z.next_in = (uint8_t *)(uintptr_t)(bytes + at + 8); // zlib reads only, its type cannot say so
+            z.avail_in = length;
+            while (state == Z_OK && (z.avail_in || z.avail_out == 0)) {
+                z.next_out = out;
+                z.avail_out = sizeof out;
+                state = inflate(&z, Z_NO_FLUSH);
+                const uint64_t got = sizeof out - z.avail_out;
+                if (got > left) {
+                    inflateEnd(&z);
+                    return reject(EXTRACT_CORRUPT, err, "PNG with more picture data than its header says");
+                }
+                left -= got;
+            }
+            if (state == Z_BUF_ERROR) // needs the next chunk
+                state = Z_OK;
+        }
+        at += 12 + (size_t)length;
+    }
+    inflateEnd(&z);
+    if (state == Z_STREAM_END && left == 0)
+        return EXTRACT_OK;
+    return reject(EXTRACT_CORRUPT, err,
+                  state == Z_OK || state == Z_STREAM_END ? "PNG with less picture data than its header says"
+                                                         : "PNG whose packed data is damaged (its checksum is wrong)");
 }
 
 void extract_png_strip(VcStr *out, const uint8_t *bytes, size_t n)

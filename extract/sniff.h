@@ -30,6 +30,10 @@ typedef struct {
 // also on failure.
 ExtractCause extract_sniff(ExtractHeader *out, const uint8_t *bytes, size_t n, VcErr *err);
 
+// Unpacks the picture data of a PNG that extract_sniff accepted, without keeping it, and checks its length and its
+// checksum: decoders stop at the last row and never look at it. Reads at most as much as the header promises.
+ExtractCause extract_png_check(const uint8_t *bytes, size_t n, VcErr *err);
+
 // A PNG without its text, time, histogram and private chunks, so that a decompression bomb in them is never opened.
 // Only for bytes that extract_sniff accepted as PNG.
 void extract_png_strip(VcStr *out, const uint8_t *bytes, size_t n);
