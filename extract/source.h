@@ -45,3 +45,7 @@ bool extract_source_is_tar(const ExtractSource *source);
 
 bool extract_is_url(const char *key);     // http:// or https://, any case
 bool extract_has_scheme(const char *key); // "ftp://", "data:", "file://", ...: a URL of any kind
+
+// The bytes of the tar member whose header (or whose long name) begins at `offset`, an ExtractEntry.offset. Freed with
+// free(). VC_ERR_LIMIT over max_bytes, VC_ERR_IO when the file cannot be read or is another one now.
+bool extract_tar_member(const char *path, int64_t offset, size_t max_bytes, uint8_t **bytes, size_t *n, VcErr *err);

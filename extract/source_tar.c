@@ -7,6 +7,8 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 enum { MAX_SIDECAR = 1 << 20 };
 
@@ -150,4 +152,33 @@ bool source_open_tar(ExtractSource *s, VcErr *err)
     if (archive_read_open_filename(t->archive, s->path, 1 << 16) != ARCHIVE_OK)
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is no tar archive: %s", s->path, archive_error_string(t->archive));
     return true;
+}
+
+bool extract_tar_member(const char *path, int64_t offset, size_t max_bytes, uint8_t **bytes, size_t *n, VcErr *err)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return vc_fail_errno(err, "cannot open '%s'", path);
+    struct archive *a = archive_read_new();
+    archive_read_support_format_tar(a);
+    archive_read_support_format_gnutar(a);
+    struct archive_entry *e;
+    bool ok = false;
+    if (lseek(fd, (off_t)offset, SEEK_SET) < 0 || archive_read_open_fd(a, fd, 1 << 16) != ARCHIVE_OK ||
+        archive_read_next_header(a, &e) != ARCHIVE_OK)
+        vc_fail(err, VC_ERR_IO, "'%s' at byte %lld: no member begins here (the file was changed)", path,
+                (long long)offset);
+    else if (archive_entry_size(e) < 0 || (uint64_t)archive_entry_size(e) > max_bytes)
+        vc_fail(err, VC_ERR_LIMIT, "%lld bytes are over the limit of %zu", (long long)archive_entry_size(e), max_bytes);
+    else {
+        *n = (size_t)archive_entry_size(e);
+        *bytes = vc_alloc(*n ? *n : 1, 1);
+        ok = archive_read_data(a, *bytes, *n) == (la_ssize_t)*n ||
+             vc_fail(err, VC_ERR_IO, "'%s' ends inside the member at byte %lld", path, (long long)offset);
+        if (!ok)
+            free(*bytes);
+    }
+    archive_read_free(a);
+    close(fd);
+    return ok;
 }

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// Listing: a source's entries become rows of source, image, caption and split. Not for other folders.
+//
+// The rule: a batch of rows and the position they reach are one transaction, and a position is only trusted when the
+// entries before it are still the same (a chained hash). A source that only grew goes on where it ended; one that
+// changed in its middle is merged: images by name, captions by their words.
+#pragma once
+
+#include "extract/source.h"
+#include "extract/stage.h"
+
+typedef struct {
+    int64_t source_id;
+    bool tar;
+    char *root; // for relative keys; the tar itself for a tar. Freed with free()
+} ExtractListed;
+
+// Lists one source into `ws`; `before`: images of the run's earlier sources, for options->limit. *images: rows it has.
+bool extract_list(VcWorkspace *ws, const char *path, const ExtractOptions *options, uint64_t before, ExtractListed *out,
+                  uint64_t *images, ExtractReport *report, VcErr *err);
