@@ -27,5 +27,6 @@ int cli_group(const char *group, const CliCommand *list, size_t count, const cha
 int bench_gemm(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_extract(int argc, char **argv);
 int cmd_parse(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);

@@ -10,6 +10,7 @@
 
 static const CliCommand commands[] = {
     {"bench", cmd_bench, "figures of this machine"},
+    {"extract", cmd_extract, "download or read, decode, check, resize, store"},
     {"parse", cmd_parse, "captions to concepts, attributes and relations"},
     {"tokenize", cmd_tokenize, "token ids of lines of text"},
     {NULL, NULL, NULL}, // the end

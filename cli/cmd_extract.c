@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+// vicha extract: sources of images and captions to the image store of a workspace.
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "extract/extract.h"
+
+#include <inttypes.h>
+#include <strings.h>
+
+static const CliHelp help = {
+    .name = "extract",
+    .summary = "download or read, decode, check, resize, store",
+    .usage = "[options] SOURCE...",
+    .details =
+        "SOURCE is a folder of images (captions from KEY.txt beside KEY.jpg, one a line), .tsv, .csv, .jsonl, .json "
+        "(a\n"
+        "list of {\"image\", \"caption\"}, COCO captions, a Karpathy split or VG region descriptions) or a WebDataset "
+        ".tar.\n"
+        "Columns are found by their usual names, or by what they look like where there is no header line.\n"
+        "An image is a path relative to --root (default: the folder of the SOURCE) or an http(s) URL.\n\n"
+        "Every input gets a row in vicha.db: stored, or rejected with the cause in image.status and image.error. "
+        "Entries\n"
+        "that name the same image become one image with several captions. A run that was stopped goes on where it\n"
+        "stopped; a SOURCE that grew gives its new entries; with nothing new nothing is done.\n"
+        "With --shard I/N this process takes the images whose number modulo N is I and writes tars with such numbers\n"
+        "too: N processes with a workspace each give names that fit together.\n"
+        "With --dedup exact the first of several images with the same bytes is kept, in the order of the SOURCE.",
+    .example = "  vicha extract -w flowers captions.jsonl --root photos\n"
+               "  vicha extract -w cc3m Train_GCC-training.tsv --connections 128",
+};
+
+static bool choose(const char *option, const char *word, const char *const *words, int *out, VcErr *err)
+{
+    for (int i = 0; words[i]; i++)
+        if (strcmp(word, words[i]) == 0) {
+            *out = i;
+            return true;
+        }
+    VcStr list = {0};
+    for (int i = 0; words[i]; i++)
+        vc_str_putf(&list, "%s%s", i ? ", " : "", words[i]);
+    vc_fail(err, VC_ERR_USAGE, "--%s %s: expected one of %s", option, word, list.data);
+    vc_str_finish(&list);
+    return false;
+}
+
+static bool parse_shard(const char *text, ExtractOptions *o, VcErr *err)
+{
+    unsigned index, count;
+    char rest;
+    if (sscanf(text, "%u/%u%c", &index, &count, &rest) != 2 || count == 0 || count > 100000 || index >= count)
+        return vc_fail(err, VC_ERR_USAGE, "--shard %s: expected I/N with 0 <= I < N, for example 0/4", text);
+    o->shard_index = index;
+    o->shard_count = count;
+    return true;
+}
+
+static bool parse_dedup(const char *word, ExtractOptions *o, VcErr *err)
+{
+    static const char *const words[] = {"off", "exact", "perceptual", NULL};
+    int choice;
+    if (!choose("dedup", word, words, &choice, err))
+        return false;
+    if (choice == 2)
+        return vc_fail(err, VC_ERR_USAGE, "--dedup perceptual is not available in this version; use --dedup exact");
+    o->dedup = choice == 1 ? EXTRACT_DEDUP_EXACT : EXTRACT_DEDUP_OFF;
+    return true;
+}
+
+static void print_json(const ExtractReport *r)
+{
+    printf(
+        "{\"stored\": %" PRIu64 ", \"rejected\": %" PRIu64 ", \"waiting\": %" PRIu64 ", \"stored_now\": %" PRIu64
+        ", \"rejected_now\": %" PRIu64 ", \"images_listed\": %" PRIu64 ", \"captions_listed\": %" PRIu64
+        ", \"captions_repaired\": %" PRIu64 ", \"retries\": %" PRIu64 ", \"bytes_read\": %" PRIu64
+        ", \"listing_seconds\": %.3f, \"seconds\": %.3f, \"images_per_s\": %.1f, \"peak_rss_mib\": %.1f, \"causes\": {",
+        r->total_stored, r->total_rejected, r->total_waiting, r->stored, r->rejected, r->images_listed,
+        r->captions_listed, r->captions_repaired, r->retries, r->bytes_read, r->listing_seconds, r->seconds,
+        r->seconds > 0 ? (double)(r->stored + r->rejected) / r->seconds : 0, (double)vc_peak_rss() / (1 << 20));
+    const char *between = "";
+    for (unsigned i = 0; extract_cause_at(i) != EXTRACT_OK; i++) {
+        const uint64_t count = r->total_cause[-extract_cause_at(i)];
+        if (count == 0)
+            continue;
+        printf("%s\"%s\": %" PRIu64, between, extract_cause_name(extract_cause_at(i)), count);
+        between = ", ";
+    }
+    printf("}}\n");
+}
+
+static void print_text(const ExtractReport *r)
+{
+    if (r->stored + r->rejected + r->images_listed + r->captions_listed == 0)
+        printf("nothing to do\n");
+    printf("stored    %8" PRIu64 "  (%" PRIu64 " now)\n", r->total_stored, r->stored);
+    printf("rejected  %8" PRIu64 "  (%" PRIu64 " now)\n", r->total_rejected, r->rejected);
+    for (unsigned i = 0; extract_cause_at(i) != EXTRACT_OK; i++)
+        if (r->total_cause[-extract_cause_at(i)])
+            printf("  %-14s %8" PRIu64 "\n", extract_cause_name(extract_cause_at(i)),
+                   r->total_cause[-extract_cause_at(i)]);
+    if (r->total_waiting)
+        printf("waiting   %8" PRIu64 "\n", r->total_waiting);
+    if (r->captions_repaired)
+        printf("captions with bytes that were not UTF-8, repaired: %" PRIu64 "\n", r->captions_repaired);
+    if (r->seconds > 0)
+        printf("%.1f images/s, %" PRIu64 " retries, %.1f MiB read, peak memory %.0f MiB\n",
+               (double)(r->stored + r->rejected) / r->seconds, r->retries, (double)r->bytes_read / (1 << 20),
+               (double)vc_peak_rss() / (1 << 20));
+}
+
+static int run(const CliContext *ctx, const ExtractOptions *options)
+{
+    VcWorkspace ws;
+    ExtractReport report = {0};
+    VcErr err = {0};
+    bool ok = vc_workspace_open(&ws, ctx->workspace, VC_DB_CREATE, &err);
+    ok = ok && extract_run(&ws, options, &report, &err);
+    vc_workspace_close(&ws);
+    if (ok || report.stored + report.rejected > 0) {
+        if (ctx->json)
+            print_json(&report);
+        else if (!ctx->quiet)
+            print_text(&report);
+    }
+    if (!ok)
+        return cli_error(&err);
+    return report.total_rejected ? CLI_REJECTED : CLI_OK;
+}
+
+int cmd_extract(int argc, char **argv)
+{
+    static const char *const fits[] = {"shortest", "crop", "pad", "keep", NULL};
+    ExtractOptions o;
+    extract_options_init(&o);
+    const char *fit = "shortest", *dedup = "off", *shard = "0/1";
+    int64_t size = o.thumbnail.size, quality = o.thumbnail.quality, min_size = o.thumbnail.min_size;
+    int64_t jobs = (int64_t)o.jobs, connections = (int64_t)o.connections, retries = o.retries, limit = 0;
+    const CliOption options[] = {
+        {"root", 0, CLI_STRING, &o.root, "DIR", "where relative paths start (default: the folder of the SOURCE)", 0, 0},
+        {"image-col", 0, CLI_STRING, &o.image_col, "C",
+         "column or member with the image's path; a name, or a number from 0", 0, 0},
+        {"url-col", 0, CLI_STRING, &o.url_col, "C", "the same for its URL", 0, 0},
+        {"caption-col", 0, CLI_STRING, &o.caption_col, "C", "the same for its caption", 0, 0},
+        {"size", 0, CLI_INT, &size, "N", "pixels of the side that --fit speaks of; images are never enlarged", 1,
+         16384},
+        {"fit", 0, CLI_STRING, &fit, "HOW", "shortest | crop | pad | keep", 0, 0},
+        {"quality", 0, CLI_INT, &quality, "N", "of the stored JPEG", 1, 100},
+        {"min-size", 0, CLI_INT, &min_size, "N", "reject images with a side under N pixels", 1, 65535},
+        {"max-aspect", 0, CLI_REAL, &o.thumbnail.max_aspect, "R", "reject images whose sides differ by more", 1, 65535},
+        {"jobs", 0, CLI_INT, &jobs, "N", "decoders (default: one a processor)", 1, 1024},
+        {"connections", 0, CLI_INT, &connections, "N", "most downloads at a time", 1, 4096},
+        {"timeout", 0, CLI_REAL, &o.timeout, "S", "seconds for one download, all of it", 0.1, 3600},
+        {"retries", 0, CLI_INT, &retries, "N", "after a time-out, a broken connection, 429 or 5xx", 0, 100},
+        {"user-agent", 0, CLI_STRING, &o.user_agent, "TEXT", "what servers are told; add a way to reach you", 0, 0},
+        {"dedup", 0, CLI_STRING, &dedup, "HOW", "exact | perceptual | off", 0, 0},
+        {"limit", 0, CLI_INT, &limit, "N", "list at most N images; 0: all", 0, 9e15},
+        {"shard", 0, CLI_STRING, &shard, "I/N", "take part I of N", 0, 0},
+        {0},
+    };
+    CliContext ctx;
+    bool help_shown;
+    VcErr err = {0};
+    if (!cli_parse(&ctx, argc, argv, &help, options, &help_shown, &err))
+        return cli_error(&err);
+    if (help_shown)
+        return CLI_OK;
+    int choice = 0;
+    bool ok = choose("fit", fit, fits, &choice, &err) && parse_dedup(dedup, &o, &err) && parse_shard(shard, &o, &err);
+    if (ok && ctx.argc == 0)
+        ok = vc_fail(&err, VC_ERR_USAGE, "no SOURCE is given; see 'vicha extract --help'");
+    o.sources = ctx.argv;
+    o.source_count = (size_t)ctx.argc;
+    o.thumbnail.fit = (ExtractFit)choice;
+    o.thumbnail.size = (int)size;
+    o.thumbnail.quality = (int)quality;
+    o.thumbnail.min_size = (int)min_size;
+    o.jobs = (size_t)jobs;
+    o.connections = (size_t)connections;
+    o.retries = (int)retries;
+    o.limit = (uint64_t)limit;
+    const int status = ok ? run(&ctx, &o) : cli_error(&err);
+    cli_context_finish(&ctx);
+    return status;
+}
