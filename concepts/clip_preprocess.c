@@ -70,3 +70,26 @@ bool clip_crop(ExtractImage *out, ClipLayout order, bool upright, int s, const u
     extract_image_finish(&decoded);
     return true;
 }
+
+bool clip_preprocess_as(const ClipModel *m, ClipLayout order, bool upright, const uint8_t *bytes, size_t n,
+                        float *pixels, VcErr *err)
+{
+    const size_t s = m->info.image_size;
+    ExtractImage crop;
+    if (!clip_crop(&crop, order, upright, (int)s, bytes, n, err))
+        return false;
+    for (size_t c = 0; c < 3; c++) {
+        float value[256]; // in this order of operations, each rounded to float, as both references do
+        for (int u = 0; u < 256; u++)
+            value[u] = ((float)u / 255.0F - m->info.mean[c]) / m->info.std[c];
+        for (size_t i = 0; i < s * s; i++)
+            pixels[c * s * s + i] = value[crop.pixels[3 * i + c]];
+    }
+    extract_image_finish(&crop);
+    return true;
+}
+
+bool clip_preprocess(const ClipModel *m, const uint8_t *bytes, size_t n, float *pixels, VcErr *err)
+{
+    return clip_preprocess_as(m, m->info.layout, false, bytes, n, pixels, err);
+}
