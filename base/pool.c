@@ -9,14 +9,21 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+// A loop is a gate. The caller fills in what to do and opens it; a worker that arrives steps inside, takes chunks and
+// leaves; when the chunks have run out the caller closes it and waits for those inside. A worker that arrives late, or
+// whom the machine has not run at all, keeps nobody waiting: the others have done its share.
+//
+// `open` and `inside` are what makes this safe (both sequentially consistent): a worker counts itself before it looks
+// at the gate, the caller closes the gate before it looks at the count; so no worker reads the loop while it is
+// changed.
 struct VcPool {
     size_t threads;
-    pthread_t *handles; // threads - 1 of them
-    pthread_mutex_t lock;
+    pthread_t *handles;   // threads - 1 of them
+    pthread_mutex_t lock; // for sleeping only
     pthread_cond_t wake, done;
-    unsigned long generation; // counts parallel_for calls; a worker runs each once
-    size_t busy;              // workers that have not finished this generation
-    bool stop;
+    atomic_ulong generation; // counts loops
+    atomic_bool open, stop;
+    atomic_size_t inside;
     VcChunkFn fn;
     void *ctx;
     size_t n, chunk;
@@ -27,6 +34,19 @@ typedef struct {
     VcPool *pool;
     size_t worker;
 } WorkerArgs;
+
+// Before a thread sleeps it looks again this often, some 50 microseconds: a training step is hundreds of loops, and the
+// scheduler likes to wake a sleeper on the very processor of the thread that woke it, where it waits in line.
+enum { SPINS = 1500 };
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
 
 static void run_chunks(VcPool *pool, size_t worker)
 {
@@ -39,27 +59,52 @@ static void run_chunks(VcPool *pool, size_t worker)
     }
 }
 
+static void wait_for_loop(VcPool *pool, unsigned long seen)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if (atomic_load(&pool->generation) != seen || atomic_load(&pool->stop))
+            return;
+        relax();
+    }
+    pthread_mutex_lock(&pool->lock);
+    while (atomic_load(&pool->generation) == seen && !atomic_load(&pool->stop))
+        pthread_cond_wait(&pool->wake, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+}
+
 static void *worker_main(void *arg)
 {
     WorkerArgs args = *(WorkerArgs *)arg;
     free(arg);
     VcPool *pool = args.pool;
     unsigned long seen = 0;
-    pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (!pool->stop && pool->generation == seen)
-            pthread_cond_wait(&pool->wake, &pool->lock);
-        if (pool->stop)
-            break;
-        seen = pool->generation;
-        pthread_mutex_unlock(&pool->lock);
-        run_chunks(pool, args.worker);
-        pthread_mutex_lock(&pool->lock);
-        if (--pool->busy == 0)
+        wait_for_loop(pool, seen);
+        if (atomic_load(&pool->stop))
+            return NULL;
+        seen = atomic_load(&pool->generation);
+        atomic_fetch_add(&pool->inside, 1);
+        if (atomic_load(&pool->open))
+            run_chunks(pool, args.worker);
+        if (atomic_fetch_sub(&pool->inside, 1) == 1 && !atomic_load(&pool->open)) {
+            pthread_mutex_lock(&pool->lock);
             pthread_cond_signal(&pool->done);
+            pthread_mutex_unlock(&pool->lock);
+        }
     }
+}
+
+static void wait_for_workers(VcPool *pool)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if (atomic_load(&pool->inside) == 0)
+            return;
+        relax();
+    }
+    pthread_mutex_lock(&pool->lock);
+    while (atomic_load(&pool->inside))
+        pthread_cond_wait(&pool->done, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
-    return NULL;
 }
 
 VcPool *vc_pool_create(size_t threads)
@@ -84,7 +129,7 @@ void vc_pool_destroy(VcPool **pool_ptr)
         return;
     VcPool *pool = *pool_ptr;
     pthread_mutex_lock(&pool->lock);
-    pool->stop = true;
+    atomic_store(&pool->stop, true);
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
     for (size_t i = 1; i < pool->threads; i++)
@@ -112,22 +157,20 @@ void vc_parallel_for(VcPool *pool, size_t n, size_t chunk, VcChunkFn fn, void *c
             fn(ctx, begin, n - begin < chunk ? n : begin + chunk, 0);
         return;
     }
-    pthread_mutex_lock(&pool->lock);
-    VC_ASSERT(pool->busy == 0);
+    VC_ASSERT(!atomic_load(&pool->open)); // not re-entrant
     pool->fn = fn;
     pool->ctx = ctx;
     pool->n = n;
     pool->chunk = chunk;
     atomic_store(&pool->next, 0);
-    pool->busy = pool->threads - 1;
-    pool->generation++;
+    atomic_store(&pool->open, true);
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->generation, 1);
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
     run_chunks(pool, 0);
-    pthread_mutex_lock(&pool->lock);
-    while (pool->busy)
-        pthread_cond_wait(&pool->done, &pool->lock);
-    pthread_mutex_unlock(&pool->lock);
+    atomic_store(&pool->open, false);
+    wait_for_workers(pool);
 }
 
 struct VcQueue {

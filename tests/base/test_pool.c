@@ -36,6 +36,34 @@ static void test_parallel_for(void **state)
 }
 
 typedef struct {
+    size_t n;
+    size_t sum_of_worker[4][8]; // one cache line each
+} Loop;
+
+static void add_up(void *ctx, size_t begin, size_t end, size_t worker)
+{
+    Loop *loop = ctx;
+    for (size_t i = begin; i < end; i++)
+        loop->sum_of_worker[worker][0] += i;
+}
+
+// A worker that comes late to a loop must neither be waited for, nor touch the next one with the arguments of the last.
+static void test_many_short_loops(void **state)
+{
+    (void)state;
+    VcPool *pool = vc_pool_create(4);
+    for (size_t i = 0; i < 20000; i++) {
+        Loop loop = {.n = i % 50};
+        vc_parallel_for(pool, loop.n, 1 + i % 3, add_up, &loop);
+        size_t sum = 0;
+        for (size_t w = 0; w < 4; w++)
+            sum += loop.sum_of_worker[w][0];
+        assert_int_equal(sum, loop.n ? loop.n * (loop.n - 1) / 2 : 0);
+    }
+    vc_pool_destroy(&pool);
+}
+
+typedef struct {
     VcQueue *in;
     atomic_size_t sum, count;
 } Sink;
@@ -77,6 +105,7 @@ static void test_queue(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parallel_for), cmocka_unit_test(test_queue)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parallel_for), cmocka_unit_test(test_many_short_loops),
+                                       cmocka_unit_test(test_queue)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
