@@ -17,7 +17,7 @@
 enum { SMALL = 1 << 19 };
 // Tiles of about this size: large enough that the BLAS's packing of both panels is a few per cent of the work, small
 // enough that two or more threads finish together.
-enum { TILE_ROWS = 256, TILE_COLUMNS = 512, TILE_STEP = 16 };
+enum { TILE_ROWS = 256, TILE_COLUMNS = 512, TILE_STEP = 16, MIN_TILES = 8, MIN_TILE_SIDE = 64 };
 
 // What was found before we set anything; written once.
 static struct {
@@ -134,6 +134,11 @@ static size_t piece(size_t n, size_t size)
     return (each + TILE_STEP - 1) / TILE_STEP * TILE_STEP;
 }
 
+static size_t tiles_across(size_t n, size_t size)
+{
+    return (n + size - 1) / size;
+}
+
 void nn_gemm(VcPool *pool, NnTranspose ta, NnTranspose tb, size_t m, size_t n, size_t k, nn_real alpha,
              const nn_real *a, size_t lda, const nn_real *b, size_t ldb, nn_real beta, nn_real *c, size_t ldc)
 {
@@ -151,9 +156,17 @@ void nn_gemm(VcPool *pool, NnTranspose ta, NnTranspose tb, size_t m, size_t n, s
     }
     Tiles t = {
         ta, tb, m, n, k, lda, ldb, ldc, alpha, beta, a, b, c, piece(m, TILE_ROWS), piece(n, TILE_COLUMNS), .across = 0};
-    t.across = (n + t.columns - 1) / t.columns;
-    const size_t down = (m + t.rows - 1) / t.rows;
-    vc_parallel_for(pool, down * t.across, 1, run_tiles, &t);
+    // A small result with many terms (the gradient of a weight: [out, in] summed over all rows of the batch) is one or
+    // two tiles of that size: halve them until there are some for every thread.
+    while (tiles_across(n, t.columns) * tiles_across(m, t.rows) < MIN_TILES &&
+           t.rows * t.columns > (size_t)MIN_TILE_SIDE * MIN_TILE_SIDE) {
+        if (t.rows > t.columns)
+            t.rows = piece(t.rows, (t.rows + 1) / 2);
+        else
+            t.columns = piece(t.columns, (t.columns + 1) / 2);
+    }
+    t.across = tiles_across(n, t.columns);
+    vc_parallel_for(pool, tiles_across(m, t.rows) * t.across, 1, run_tiles, &t);
 }
 
 typedef struct {
