@@ -28,5 +28,8 @@ int bench_gemm(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_extract(int argc, char **argv);
+int cmd_concepts(int argc, char **argv);
+int cmd_query(int argc, char **argv);
+int cmd_stats(int argc, char **argv);
 int cmd_parse(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);

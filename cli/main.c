@@ -11,6 +11,9 @@
 static const CliCommand commands[] = {
     {"bench", cmd_bench, "figures of this machine"},
     {"extract", cmd_extract, "download or read, decode, check, resize, store"},
+    {"concepts", cmd_concepts, "captions and images to concepts: parse, embed, mine; list, show, of"},
+    {"query", cmd_query, "find images by concepts, captions, free text or likeness"},
+    {"stats", cmd_stats, "counts, histograms, failures by cause"},
     {"parse", cmd_parse, "captions to concepts, attributes and relations"},
     {"tokenize", cmd_tokenize, "token ids of lines of text"},
     {NULL, NULL, NULL}, // the end

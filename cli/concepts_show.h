@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Looking at concepts and images, shared by vicha concepts and vicha query. Threads: the main thread only.
+#pragma once
+
+#include "cli/commands.h"
+#include "concepts/concepts.h"
+
+int cmd_concepts_list(int argc, char **argv);
+int cmd_concepts_show(int argc, char **argv);
+int cmd_concepts_of(int argc, char **argv);
+
+typedef enum { CLI_FORMAT_TABLE, CLI_FORMAT_JSONL, CLI_FORMAT_CSV, CLI_FORMAT_PATHS } CliFormat;
+bool cli_parse_format(const char *name, bool json, CliFormat *out, VcErr *err);
+void cli_print_hits(const SearchResult *result, CliFormat format);
