@@ -4,6 +4,7 @@
 
 static const CliCommand benches[] = {
     {"gemm", bench_gemm, "matrix products, GFLOP/s"},
+    {"train", bench_train, "seconds of a training step"},
 };
 
 int cmd_bench(int argc, char **argv)

@@ -25,6 +25,7 @@ int cli_error(const VcErr *err);
 int cli_group(const char *group, const CliCommand *list, size_t count, const char *intro, int argc, char **argv);
 
 int bench_gemm(int argc, char **argv);
+int bench_train(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_extract(int argc, char **argv);
@@ -33,3 +34,4 @@ int cmd_query(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
 int cmd_parse(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
+int cmd_train(int argc, char **argv);

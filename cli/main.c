@@ -16,6 +16,7 @@ static const CliCommand commands[] = {
     {"stats", cmd_stats, "counts, histograms, failures by cause"},
     {"parse", cmd_parse, "captions to concepts, attributes and relations"},
     {"tokenize", cmd_tokenize, "token ids of lines of text"},
+    {"train", cmd_train, "train a model on the records of a workspace"},
     {NULL, NULL, NULL}, // the end
 };
 

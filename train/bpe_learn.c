@@ -343,6 +343,26 @@ static void merge_pair(BpeLearner *l, size_t index)
     push_risen(l);
 }
 
+void bpe_learner_add_ids(BpeLearner *l, const int32_t *ids, size_t n)
+{
+    uint8_t order[256];
+    uint32_t codes[256];
+    byte_order(order, codes);
+    VcStr word = {0};
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || ids[i] >= 512) { // a special token, or the one merge of zero bytes
+            vc_str_clear(&word);
+            continue;
+        }
+        vc_str_putc(&word, (char)order[ids[i] % 256]);
+        if (ids[i] >= 256) {
+            bpe_learner_add(l, word.data, word.len, 1);
+            vc_str_clear(&word);
+        }
+    }
+    vc_str_finish(&word);
+}
+
 size_t bpe_learner_learn(BpeLearner *l, size_t entries)
 {
     VC_ASSERT(l->merge_count == 0);
@@ -357,6 +377,10 @@ size_t bpe_learner_learn(BpeLearner *l, size_t entries)
         if (top.count < 2)
             break;
         merge_pair(l, top.pair);
+    }
+    if (l->merge_count == 0) { // readers refuse a file without merges; two zero bytes are in no text
+        int32_t zero = 188;    // CLIP's place of byte 0, the first unprintable one
+        merge_pair(l, find_pair(l, zero, zero));
     }
     return l->symbol_count + SPECIALS;
 }
@@ -379,36 +403,36 @@ static bool write_text(const char *dir, const char *name, const VcStr *text, VcE
     return ok;
 }
 
-bool bpe_learner_write(const BpeLearner *l, const char *dir, size_t context, VcErr *err)
+bool bpe_learner_write_config(const char *dir, size_t context, VcErr *err)
 {
     static const char specials[] = "\"bos_token\": \"<|startoftext|>\",\n  \"eos_token\": \"<|endoftext|>\",\n"
                                    "  \"pad_token\": \"<|endoftext|>\",\n  \"unk_token\": \"<|endoftext|>\"\n}\n";
+    VcStr text = {0};
+    vc_str_putf(&text,
+                "{\n  \"tokenizer_class\": \"CLIPTokenizer\",\n  \"model_max_length\": %zu,\n"
+                "  \"do_lower_case\": true,\n  \"errors\": \"replace\",\n  \"add_prefix_space\": false,\n  %s",
+                context, specials);
+    bool ok = write_text(dir, "tokenizer_config.json", &text, err);
+    vc_str_clear(&text);
+    vc_str_putf(&text, "{\n  %s", specials);
+    ok = ok && write_text(dir, "special_tokens_map.json", &text, err);
+    vc_str_finish(&text);
+    return ok;
+}
+
+bool bpe_learner_write(const BpeLearner *l, const char *dir, size_t context, VcErr *err)
+{
     VcStr text = {0};
     bool ok = vc_make_dirs(dir, err);
     if (ok) {
         put_vocabulary(l, &text);
         ok = write_text(dir, "vocab.json", &text, err);
     }
-    if (ok) {
-        vc_str_clear(&text);
-        vc_str_put(&text, "#version: 0.2\n");
-        for (size_t i = 0; i < l->merge_count; i++)
-            vc_str_putf(&text, "%s %s\n", l->symbols[l->merges[i][0]], l->symbols[l->merges[i][1]]);
-        ok = write_text(dir, "merges.txt", &text, err);
-    }
-    if (ok) {
-        vc_str_clear(&text);
-        vc_str_putf(&text,
-                    "{\n  \"tokenizer_class\": \"CLIPTokenizer\",\n  \"model_max_length\": %zu,\n"
-                    "  \"do_lower_case\": true,\n  \"errors\": \"replace\",\n  \"add_prefix_space\": false,\n  %s",
-                    context, specials);
-        ok = write_text(dir, "tokenizer_config.json", &text, err);
-    }
-    if (ok) {
-        vc_str_clear(&text);
-        vc_str_putf(&text, "{\n  %s", specials);
-        ok = write_text(dir, "special_tokens_map.json", &text, err);
-    }
+    vc_str_clear(&text);
+    vc_str_put(&text, "#version: 0.2\n");
+    for (size_t i = 0; i < l->merge_count; i++)
+        vc_str_putf(&text, "%s %s\n", l->symbols[l->merges[i][0]], l->symbols[l->merges[i][1]]);
+    ok = ok && write_text(dir, "merges.txt", &text, err);
     vc_str_finish(&text);
-    return ok;
+    return ok && bpe_learner_write_config(dir, context, err);
 }

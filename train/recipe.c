@@ -57,7 +57,7 @@ static const Key keys[] = {
     {"tokenizer.merges", KEY_STRING, AT(tokenizer_merges), "\"\"", 0, 0, NULL, false,
      "merges.txt, with tokenizer.vocab"},
     {"tokenizer.learn", KEY_INT, AT(tokenizer_learn), "2048", 0, 200000, NULL, false,
-     "learn a CLIP vocabulary of this many entries from the captions (514 = bytes only); 0 = do not"},
+     "learn a CLIP vocabulary of this many entries from the captions (515 = bytes only); 0 = do not"},
     {"tokenizer.words", KEY_INT, AT(word_vocab), "30522", 200, 1000000, NULL, false,
      "vicha-itc: size of the WordPiece vocabulary the records were made with"},
 
@@ -91,8 +91,10 @@ static const Key keys[] = {
 
     {"optim.lr", KEY_REAL, AT(lr), "0.001", 0, 1, NULL, false, "learning rate after warm-up"},
     {"optim.min_lr", KEY_REAL, AT(min_lr), "1e-05", 0, 1, NULL, false, "learning rate the cosine falls to"},
-    {"optim.warmup_lr", KEY_REAL, AT(warmup_lr), "1e-05", 0, 1, NULL, false, "learning rate of the first step"},
-    {"optim.warmup_steps", KEY_INT, AT(warmup_steps), "100", 0, 1e9, NULL, false, "steps of linear warm-up"},
+    {"optim.warmup_lr", KEY_REAL, AT(warmup_lr), "1e-05", 0, 1, NULL, false,
+     "schedule epoch: learning rate of the first step (schedule step begins at lr / warmup_steps)"},
+    {"optim.warmup_steps", KEY_INT, AT(warmup_steps), "100", 0, 1e9, NULL, false,
+     "steps of linear warm-up (schedule epoch: rounded down to hundreds, as its rate changes only there)"},
     {"optim.schedule", KEY_CHOICE, AT(schedule), "\"step\"", 0, 0, "step|epoch", false,
      "cosine at every step, or constant inside an epoch as ViCHA and ALBEF do"},
     {"optim.weight_decay", KEY_REAL, AT(weight_decay), "0.02", 0, 10, NULL, false,
@@ -398,10 +400,10 @@ static bool check_whole(TrainRecipe *recipe, VcErr *err)
         return vc_fail(err, VC_ERR_USAGE, "recipe: give tokenizer.dir or tokenizer.vocab and .merges, not both");
     if (files || *recipe->tokenizer_dir)
         recipe->tokenizer_learn = 0; // a tokenizer that is named wins over the default of learning one
-    else if (recipe->tokenizer_learn < 514)
+    else if (recipe->tokenizer_learn < 515)
         return vc_fail(err, VC_ERR_USAGE,
-                       "recipe: name a tokenizer (tokenizer.dir, or .vocab and .merges) or learn one of at least 514 "
-                       "entries (tokenizer.learn: 512 byte symbols and two special tokens)");
+                       "recipe: name a tokenizer (tokenizer.dir, or .vocab and .merges) or learn one of at least 515 "
+                       "entries (tokenizer.learn: 512 byte symbols, a merge and two special tokens)");
     return true;
 }
 

@@ -13,7 +13,8 @@ typedef struct {
     const char *workspace; // relative record folders are below it
     const char *out;       // the run's folder
     const char *init_from; // NULL, or a folder with model.safetensors to start from (a checkpoint or an export)
-    bool resume;           // go on from the newest checkpoint of `out`; without one: start
+    bool resume;           // says so when there is no checkpoint to go on from; a run goes on in any case
+    bool restart;          // remove the checkpoints of `out` and start at the beginning
     size_t threads;        // that compute
     uint64_t stop_at;      // 0, or the step after which the run ends early with a checkpoint, as if interrupted
 } TrainOptions;
@@ -35,9 +36,10 @@ typedef struct {
     TrainRecall recall;
 } TrainResult;
 
-// Trains (or resumes) and fills *result. Progress goes to standard error through base/progress. An interrupt
-// (vc_interrupted) writes a checkpoint and ends with VC_ERR_CANCELLED. A loss that is not a number ends with an error
-// that names the step and writes the ids of the batch to OUT/bad_batch.json.
+// Trains and fills *result. A folder with a checkpoint goes on from the newest one, which must be of the same recipe
+// and records; a finished run is left as it is (already_done). Progress goes to standard error through base/progress.
+// An interrupt (vc_interrupted) writes a checkpoint and ends with VC_ERR_CANCELLED. A loss that is not a number ends
+// with an error that names the step and writes the ids of the batch to OUT/bad_batch.json.
 bool train_run(const TrainRecipe *recipe, const TrainOptions *options, TrainResult *result, VcErr *err);
 
 // What a run would cost, as one JSON object or as a table: parameters per part, memory, FLOP per sample.

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// `vicha bench train`: speed of a recipe's training step.
+#include "base/str.h"
+#include "cli/commands.h"
+#include "train/train.h"
+
+#include <stdio.h>
+
+static const CliHelp help = {
+    .name = "bench train",
+    .summary = "seconds of a training step",
+    .usage = "[--recipe FILE] [options]",
+    .details =
+        "Times whole steps (forward, backward, clipping, AdamW) on made-up batches with captions of full length;\n"
+        "records are not read. Prints one JSON object; step_seconds is the median.",
+    .example = "vicha bench train --recipe demo/clip.json --steps 30",
+};
+
+int bench_train(int argc, char **argv)
+{
+    const char *path = NULL;
+    int64_t steps = 20;
+    CliList sets = {0};
+    const CliOption options[] = {
+        {"recipe", 0, CLI_STRING, &path, "FILE", "recipe to time; without it: the defaults", 0, 0},
+        {"set", 0, CLI_LIST, &sets, "KEY=VALUE", "override a key of the recipe (repeatable)", 0, 0},
+        {"steps", 0, CLI_INT, &steps, "N", "steps to time", 1, 100000},
+        {0},
+    };
+    CliContext ctx;
+    VcErr err;
+    bool shown;
+    if (!cli_parse(&ctx, argc, argv, &help, options, &shown, &err))
+        return cli_error(&err);
+    int status = CLI_OK;
+    if (!shown) {
+        TrainRecipe recipe;
+        TrainBench bench;
+        bool loaded = train_recipe_load(&recipe, path, sets.items, sets.count, &err);
+        if (loaded && train_bench(&recipe, (size_t)ctx.threads, (size_t)steps, &bench, &err)) {
+            const char *name = path ? path : "defaults";
+            VcStr line = {0};
+            vc_str_put(&line, "{\"bench\": \"train\", \"recipe\": ");
+            vc_str_put_json(&line, name, strlen(name), false);
+            vc_str_putf(
+                &line,
+                ", \"precision\": \"fp32\", \"threads\": %d, \"batch\": %d, \"steps\": %zu, "
+                "\"step_seconds\": %.5f, \"images_per_s\": %.2f, \"gflop_per_s\": %.1f, \"peak_rss_mib\": %.1f}",
+                (int)ctx.threads, (int)recipe.batch, bench.steps, bench.step_seconds, bench.images_per_s,
+                bench.gflop_per_s, (double)bench.peak_rss / 1048576);
+            puts(line.data);
+            vc_str_finish(&line);
+        } else {
+            status = cli_error(&err);
+        }
+        if (loaded)
+            train_recipe_finish(&recipe);
+    }
+    cli_context_finish(&ctx);
+    return status;
+}

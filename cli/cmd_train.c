@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "cli/commands.h"
+#include "train/train.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const CliHelp help = {
+    .name = "train",
+    .summary = "train a model on the records of a workspace",
+    .usage = "RECIPE --out DIR [options]",
+    .details =
+        "RECIPE is a JSON file; 'vicha train --keys' lists its keys with defaults and ranges. Objective \"clip\" "
+        "trains a\n"
+        "two-tower CLIP and leaves it in DIR/model, ready for --clip of the other commands; \"vicha-itc\" trains the\n"
+        "image tower with concepts and the text encoder of ViCHA with the contrastive loss alone.\n"
+        "DIR receives recipe.json (every key), metrics.jsonl, loss.svg, checkpoints/ and model/.\n"
+        "A DIR with checkpoints goes on from the newest one, to the same bits as without the stop; --restart starts "
+        "over.\n"
+        "Ctrl-C writes a checkpoint and ends with status 130. The same recipe and records give the same bits with any\n"
+        "number of threads.",
+    .example = "vicha train demo.json -w work --out work/runs/demo --set train.epochs=5 --set optim.lr=5e-4",
+};
+
+typedef struct {
+    const char *out, *init_from;
+    bool resume, restart, dry_run, keys;
+    int64_t stop_at;
+    CliList sets;
+} Options;
+
+static void print_result(const CliContext *ctx, const TrainResult *r, const char *out)
+{
+    static const char *const at[] = {"1", "5", "10"};
+    const TrainRecall *recall = &r->recall;
+    if (ctx->json) {
+        VcStr line = {0};
+        vc_str_put(&line, "{\"out\": ");
+        vc_str_put_json(&line, out, strlen(out), false);
+        vc_str_putf(&line,
+                    ", \"steps\": %" PRIu64 ", \"resumed_from\": %" PRIu64 ", \"already_done\": %s, \"loss\": %.6g, "
+                    "\"seconds\": %.3f, \"images_per_s\": %.2f, \"wait_share\": %.4f, \"bad_records\": %" PRIu64
+                    ", \"held_out\": %zu",
+                    r->steps, r->resumed_from, r->already_done ? "true" : "false", r->loss, r->seconds, r->images_per_s,
+                    r->wait_share, r->bad_records, recall->count);
+        for (size_t k = 0; recall->count > 0 && k < 3; k++)
+            vc_str_putf(&line, ", \"i2t_r%s\": %.3f, \"t2i_r%s\": %.3f, \"chance_r%s\": %.3f", at[k],
+                        recall->image_to_text[k], at[k], recall->text_to_image[k], at[k], recall->chance[k]);
+        printf("%s}\n", line.data);
+        vc_str_finish(&line);
+        return;
+    }
+    if (r->already_done) {
+        printf("%s: finished at step %" PRIu64 ", nothing to do\n", out, r->steps);
+        return;
+    }
+    printf("%s: step %" PRIu64 ", loss %.3f, %.0f images/s, %.1f %% of the time waiting for data\n", out, r->steps,
+           r->loss, r->images_per_s, 100 * r->wait_share);
+    if (recall->count == 0)
+        return;
+    printf("%zu held-out pairs    recall at 1    at 5   at 10\n", recall->count);
+    const double *const rows[] = {recall->image_to_text, recall->text_to_image, recall->chance};
+    static const char *const names[] = {"image to text", "text to image", "by chance"};
+    for (size_t i = 0; i < 3; i++)
+        printf("  %-20s %8.1f %% %6.1f %% %6.1f %%\n", names[i], rows[i][0], rows[i][1], rows[i][2]);
+}
+
+static int run(const CliContext *ctx, const Options *o)
+{
+    VcErr err;
+    TrainRecipe recipe;
+    if (ctx->argc == 1 && !o->out && !o->dry_run) {
+        vc_fail(&err, VC_ERR_USAGE, "where to? give --out DIR (see 'vicha train --help')");
+        return cli_error(&err);
+    }
+    if (!train_recipe_load(&recipe, ctx->argv[0], o->sets.items, o->sets.count, &err))
+        return cli_error(&err);
+    bool ok;
+    int status = CLI_OK;
+    if (o->dry_run) {
+        VcStr text = {0};
+        ok = train_describe(&recipe, ctx->json, &text, &err);
+        fputs(vc_str_get(&text), stdout);
+        vc_str_finish(&text);
+    } else {
+        const TrainOptions options = {
+            ctx->workspace, o->out, o->init_from, o->resume, o->restart, (size_t)ctx->threads, (uint64_t)o->stop_at};
+        TrainResult result;
+        ok = train_run(&recipe, &options, &result, &err);
+        if (ok)
+            print_result(ctx, &result, o->out);
+        if (ok && result.bad_records > 0) {
+            vc_warn("%" PRIu64 " bad records were passed over", result.bad_records);
+            status = CLI_REJECTED;
+        }
+    }
+    train_recipe_finish(&recipe);
+    return ok ? status : cli_error(&err);
+}
+
+int cmd_train(int argc, char **argv)
+{
+    Options o = {0};
+    const CliOption options[] = {
+        {"out", 'o', CLI_STRING, &o.out, "DIR", "folder of the run", 0, 0},
+        {"set", 0, CLI_LIST, &o.sets, "KEY=VALUE", "override a key of the recipe (repeatable)", 0, 0},
+        {"init-from", 0, CLI_STRING, &o.init_from, "DIR", "first values from DIR/model.safetensors, by name", 0, 0},
+        {"resume", 0, CLI_FLAG, &o.resume, NULL, "go on from the newest checkpoint; say so when there is none", 0, 0},
+        {"restart", 0, CLI_FLAG, &o.restart, NULL, "remove the checkpoints of DIR and start at the beginning", 0, 0},
+        {"stop-at", 0, CLI_INT, &o.stop_at, "STEP", "end after this step with a checkpoint, as Ctrl-C does", 0, 1e15},
+        {"dry-run", 0, CLI_FLAG, &o.dry_run, NULL, "print parameters, memory and FLOP, and end", 0, 0},
+        {"keys", 0, CLI_FLAG, &o.keys, NULL, "print the keys of a recipe, and end", 0, 0},
+        {0},
+    };
+    CliContext ctx;
+    VcErr err;
+    bool shown;
+    if (!cli_parse(&ctx, argc, argv, &help, options, &shown, &err))
+        return cli_error(&err);
+    int status = CLI_OK;
+    if (!shown && o.keys) {
+        VcStr text = {0};
+        train_recipe_print_keys(&text);
+        fputs(vc_str_get(&text), stdout);
+        vc_str_finish(&text);
+    } else if (!shown && ctx.argc != 1) {
+        vc_fail(&err, VC_ERR_USAGE, "give one RECIPE file (see 'vicha train --help')");
+        status = cli_error(&err);
+    } else if (!shown) {
+        status = run(&ctx, &o);
+    }
+    cli_context_finish(&ctx);
+    return status;
+}

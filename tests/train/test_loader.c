@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MIT
+// Batches depend on records, recipe and position alone; crops are torchvision's; bad records stop or are stood in for.
+#include "base/hash.h"
+#include "tests/train/scenes.h"
+#include "train/bpe_learn.h"
+#include "train/loader.h"
+#include "train/vocabulary.h"
+
+typedef struct {
+    TrainRecipe recipe;
+    TrainData *data;
+    Bpe *bpe;
+} World;
+
+static char *folder;
+
+static void open_world(World *w, const char *const *sets, size_t count)
+{
+    scene_recipe(&w->recipe, sets, count);
+    assert_ok(train_data_open(&w->data, &w->recipe, folder, err));
+    w->bpe = NULL;
+    uint64_t fingerprint;
+    if (w->recipe.objective == TRAIN_CLIP)
+        assert_ok(train_vocabulary_open(&w->bpe, &fingerprint, &w->recipe, w->data, folder, true, err));
+}
+
+static void close_world(World *w)
+{
+    bpe_close(&w->bpe);
+    train_data_close(&w->data);
+    train_recipe_finish(&w->recipe);
+}
+
+static uint64_t hash_batch(const TrainBatch *b, size_t side)
+{
+    uint64_t parts[] = {
+        b->count,
+        b->tokens,
+        b->concept_tokens,
+        b->epoch,
+        b->number,
+        vc_xxh64(b->images, b->count * 3 * side * side * sizeof *b->images),
+        vc_xxh64(b->ids, b->count * b->tokens * sizeof *b->ids),
+        vc_xxh64(b->mask, b->count * b->tokens * sizeof *b->mask),
+        vc_xxh64(b->last, b->count * sizeof *b->last),
+        vc_xxh64(b->concepts, b->count * b->concept_tokens * sizeof *b->concepts),
+        vc_xxh64(b->group, b->count * sizeof *b->group),
+        vc_xxh64(b->image_ids, b->count * sizeof *b->image_ids),
+    };
+    return vc_xxh64(parts, sizeof parts);
+}
+
+static void hash_run(const char *const *sets, size_t count, uint64_t epoch, uint64_t number, size_t n, uint64_t *out)
+{
+    World w;
+    open_world(&w, sets, count);
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, epoch, number);
+    for (size_t i = 0; i < n; i++) {
+        const TrainBatch *batch;
+        assert_ok(train_loader_next(loader, &batch, err));
+        out[i] = hash_batch(batch, (size_t)w.recipe.image_size);
+    }
+    train_loader_destroy(&loader);
+    close_world(&w);
+}
+
+static void check_same_for_threads(const char *objective)
+{
+    enum { BATCHES = 20 }; // over an epoch of 8 or so and into the third
+    uint64_t one[BATCHES], other[BATCHES];
+    const char *plain[] = {objective, "image.flip=true"};
+    hash_run(plain, 2, 0, 0, BATCHES, one);
+    static const char *const workers[] = {"data.workers=2", "data.workers=7"};
+    static const char *const ahead[] = {"data.prefetch=1", "data.prefetch=9"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *sets[] = {objective, "image.flip=true", workers[i], ahead[i]};
+        hash_run(sets, 4, 0, 0, BATCHES, other);
+        assert_memory_equal(one, other, sizeof one);
+    }
+    for (size_t i = 1; i < BATCHES; i++)
+        assert_true(one[i] != one[i - 1]);
+    const char *seed[] = {objective, "image.flip=true", "seed=7"};
+    hash_run(seed, 3, 0, 0, 1, other);
+    assert_true(other[0] != one[0]);
+}
+
+static void test_same_for_threads(void **state)
+{
+    (void)state;
+    check_same_for_threads("objective=clip");
+    check_same_for_threads("objective=vicha-itc");
+}
+
+static void test_resume_position(void **state)
+{
+    (void)state;
+    World w;
+    open_world(&w, NULL, 0);
+    uint64_t batches = train_data_trained(w.data) / 16;
+    close_world(&w);
+    assert_in_range(batches, 5, 12);
+    uint64_t all[30], rest[10];
+    hash_run(NULL, 0, 0, 0, 30, all);
+    for (uint64_t start = 0; start < 20; start += 3) {
+        hash_run(NULL, 0, start / batches, start % batches, 10, rest);
+        assert_memory_equal(all + start, rest, sizeof rest);
+    }
+    hash_run(NULL, 0, 0, batches, 5, rest); // the end of an epoch is the start of the next
+    assert_memory_equal(all + batches, rest, 5 * sizeof *rest);
+}
+
+// Every record of the training part comes once an epoch, no held-out one ever, and epochs differ.
+static void test_epochs(void **state)
+{
+    (void)state;
+    World w;
+    open_world(&w, NULL, 0);
+    uint64_t total = train_data_total(w.data), batches = train_data_trained(w.data) / 16;
+    uint8_t *seen = vc_calloc(total, 1);
+    uint64_t first[2] = {0};
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, 0, 0);
+    for (uint64_t epoch = 0; epoch < 2; epoch++) {
+        for (uint64_t b = 0; b < batches; b++) {
+            const TrainBatch *batch;
+            assert_ok(train_loader_next(loader, &batch, err));
+            assert_int_equal(batch->epoch, epoch);
+            assert_int_equal(batch->number, b);
+            if (b == 0)
+                first[epoch] = vc_xxh64(batch->records, 16 * sizeof *batch->records);
+            for (size_t i = 0; i < 16; i++) {
+                assert_false(train_data_held_out(w.data, batch->records[i]));
+                assert_int_equal(seen[batch->records[i]], epoch);
+                seen[batch->records[i]]++;
+                assert_int_equal(batch->image_ids[i], batch->records[i] % 120 + 1);
+            }
+        }
+        for (uint64_t i = 0; i < total; i++) // whole batches only: the rest of the epoch is dropped
+            seen[i] = (uint8_t)(epoch + 1);
+    }
+    assert_true(first[0] != first[1]);
+    train_loader_destroy(&loader);
+    free(seen);
+    close_world(&w);
+}
+
+static void test_batch_contents(void **state)
+{
+    (void)state;
+    World w;
+    open_world(&w, NULL, 0);
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, 0, 0);
+    const TrainBatch *b;
+    assert_ok(train_loader_next(loader, &b, err));
+    bool shared = false;
+    for (size_t i = 0; i < b->count; i++) {
+        const int32_t *ids = b->ids + i * b->tokens;
+        assert_int_equal(ids[0], bpe_start_id(w.bpe));
+        assert_int_equal(ids[b->last[i]], bpe_end_id(w.bpe));
+        for (size_t t = 0; t < b->tokens; t++)
+            assert_true(b->mask[i * b->tokens + t] == ((int32_t)t > b->last[i] ? -10000 : 0));
+        assert_true(b->group[i] <= (int32_t)i);
+        for (size_t j = 0; j < i; j++) {
+            bool same = memcmp(ids, b->ids + j * b->tokens, b->tokens * sizeof *ids) == 0;
+            assert_int_equal(same, b->group[i] == b->group[j]);
+            shared = shared || same;
+        }
+    }
+    assert_true(shared); // 16 captions of 64: the case that loss.duplicates is for does occur
+    train_loader_destroy(&loader);
+    close_world(&w);
+}
+
+static void test_concepts(void **state)
+{
+    (void)state;
+    World w;
+    const char *sets[] = {"objective=vicha-itc", "model.concept_draws=3"};
+    open_world(&w, sets, 2);
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, NULL, 0, 0);
+    const TrainBatch *b;
+    assert_ok(train_loader_next(loader, &b, err));
+    assert_in_range(b->concept_tokens, 4, 7); // [CLS], three draws of a one- or a two-piece concept
+    for (size_t i = 0; i < b->count; i++)
+        assert_int_equal(b->concepts[i * b->concept_tokens], 2); // [CLS]
+    train_loader_destroy(&loader);
+    // evaluation takes all, in order, once
+    TrainSampler *sampler = train_sampler_create(&w.recipe, w.data, NULL);
+    TrainBatch batch;
+    train_batch_init(&batch, &w.recipe, 2);
+    batch.records[0] = 3;
+    batch.records[1] = 4;
+    assert_ok(train_sampler_fill(sampler, &batch, 2, true, err));
+    IndexRecord record;
+    assert_ok(train_data_get(w.data, 3, &record, err));
+    assert_int_equal(batch.concept_last[0], record.concept_tokens.count);
+    for (size_t i = 0; i < record.concept_tokens.count; i++)
+        assert_int_equal(batch.concepts[1 + i], index_int_at(record.concept_tokens, i));
+    train_batch_finish(&batch);
+    train_sampler_destroy(&sampler);
+    close_world(&w);
+}
+
+static void test_random_crop(void **state)
+{
+    (void)state;
+    VcRng rng;
+    vc_rng_seed(&rng, 5);
+    double area = 0, low = 1, high = 0;
+    enum { TRIES = 4000 };
+    for (int i = 0; i < TRIES; i++) {
+        TrainCrop c = train_random_crop(&rng, 200, 160, 0.2, 1, 4.0 / 3);
+        assert_true(c.x >= 0 && c.y >= 0 && c.width > 0 && c.height > 0);
+        assert_true(c.x + c.width <= 200 && c.y + c.height <= 160);
+        double share = c.width * c.height / 32000.0, ratio = (double)c.width / c.height;
+        assert_true(ratio > 0.74 && ratio < 1.35);
+        area += share / TRIES;
+        low = fmin(low, share);
+        high = fmax(high, share);
+    }
+    assert_true(low < 0.21 && high > 0.95 && area > 0.5 && area < 0.62);
+    // an image too thin for any crop: the centre, clamped to the widest ratio
+    TrainCrop c = train_random_crop(&rng, 10, 1000, 0.9, 1, 4.0 / 3);
+    assert_int_equal(c.width, 10);
+    assert_int_equal(c.height, 13);
+    assert_int_equal(c.y, 493);
+    c = train_random_crop(&rng, 1, 1, 0.01, 0.02, 1);
+    assert_int_equal(c.width * c.height, 1);
+}
+
+static void test_bad_record(void **state)
+{
+    (void)state;
+    World w;
+    const char *stop[] = {"data.records=broken", "data.holdout=0"};
+    open_world(&w, stop, 2);
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, 0, 0);
+    const TrainBatch *b;
+    VcErr cause = {0};
+    bool failed = false;
+    for (int i = 0; i < 3 && !failed; i++)
+        failed = !train_loader_next(loader, &b, &cause);
+    assert_true(failed);
+    assert_non_null(strstr(cause.text, "record 17 (image 18)"));
+    train_loader_destroy(&loader);
+    close_world(&w);
+
+    uint64_t hashes[2][6];
+    for (size_t k = 0; k < 2; k++) {
+        const char *skip_it[] = {"data.records=broken", "data.holdout=0", "data.on_bad=skip",
+                                 k ? "data.workers=3" : "data.workers=1"};
+        open_world(&w, skip_it, 4);
+        loader = train_loader_create(&w.recipe, w.data, w.bpe, 0, 0);
+        size_t skipped = 0;
+        for (size_t i = 0; i < 6; i++) {
+            assert_ok(train_loader_next(loader, &b, err));
+            skipped += b->skipped;
+            hashes[k][i] = hash_batch(b, 32);
+        }
+        assert_in_range(skipped, 1, 3);
+        train_loader_destroy(&loader);
+        close_world(&w);
+    }
+    assert_memory_equal(hashes[0], hashes[1], sizeof hashes[0]);
+}
+
+static void test_wrong_sets(void **state)
+{
+    (void)state;
+    TrainRecipe recipe;
+    TrainData *data = NULL;
+    const char *absent[] = {"data.records=nowhere"};
+    scene_recipe(&recipe, absent, 1);
+    assert_error(train_data_open(&data, &recipe, folder, err), "nowhere");
+    train_recipe_finish(&recipe);
+    const char *large[] = {"train.batch=4000"};
+    scene_recipe(&recipe, large, 1);
+    assert_error(train_data_open(&data, &recipe, folder, err), "do not fill a batch of 4000");
+    train_recipe_finish(&recipe);
+}
+
+// Two sets are one: numbered through, with one order over both.
+static void test_two_sets(void **state)
+{
+    (void)state;
+    World w;
+    const char *sets[] = {"data.records=[\"records\", \"more\"]", "data.holdout=0"};
+    open_world(&w, sets, 2);
+    assert_int_equal(train_data_total(w.data), 160);
+    IndexRecord record;
+    assert_ok(train_data_get(w.data, 119, &record, err));
+    assert_int_equal(record.image_id, 120);
+    assert_ok(train_data_get(w.data, 120, &record, err));
+    assert_int_equal(record.image_id, 1);
+    assert_int_equal(train_data_captions(&record), 2);
+    char seen[160] = {0};
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, 0, 0);
+    for (int i = 0; i < 10; i++) {
+        const TrainBatch *b;
+        assert_ok(train_loader_next(loader, &b, err));
+        for (size_t k = 0; k < 16; k++)
+            seen[b->records[k]]++;
+    }
+    for (size_t i = 0; i < 160; i++)
+        assert_int_equal(seen[i], 1);
+    train_loader_destroy(&loader);
+    close_world(&w);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    folder = test_temp_folder();
+    scene_records(folder, "records", 120, false, SIZE_MAX);
+    scene_records(folder, "more", 40, true, SIZE_MAX);
+    scene_records(folder, "broken", 40, false, 17);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    test_temp_remove(&folder);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_for_threads), cmocka_unit_test(test_resume_position),
+        cmocka_unit_test(test_epochs),           cmocka_unit_test(test_batch_contents),
+        cmocka_unit_test(test_concepts),         cmocka_unit_test(test_random_crop),
+        cmocka_unit_test(test_bad_record),       cmocka_unit_test(test_wrong_sets),
+        cmocka_unit_test(test_two_sets),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

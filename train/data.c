@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+#include "train/data.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/rng.h"
+
+#include <inttypes.h>
+
+struct TrainData {
+    const TrainRecipe *recipe;
+    IndexReader **readers;
+    uint64_t *first; // number of the first record of each set
+    size_t count;
+    uint64_t total, trained;
+    uint64_t *shards; // sizes of all shards of all sets
+    size_t shard_count;
+    char fingerprint[65];
+};
+
+// Not the run's seed: runs with other seeds are judged on the same images.
+static const uint64_t holdout_seed = 0x686F6C646F7574;
+
+bool train_data_held_out(const TrainData *data, uint64_t record)
+{
+    return (double)(vc_mix_seed(holdout_seed, record) >> 11) * 0x1p-53 < data->recipe->holdout;
+}
+
+void train_data_close(TrainData **data)
+{
+    TrainData *d = *data;
+    if (!d)
+        return;
+    for (size_t i = 0; i < d->count; i++)
+        index_reader_close(&d->readers[i]);
+    free(d->readers);
+    free(d->first);
+    free(d->shards);
+    free(d);
+    *data = NULL;
+}
+
+static bool check_columns(const TrainData *d, const IndexReader *reader, VcErr *err)
+{
+    IndexRecord record;
+    if (!index_reader_get(reader, 0, &record, err))
+        return false;
+    const char *lacks = NULL;
+    if (d->recipe->objective == TRAIN_CLIP)
+        lacks = record.caption.data ? NULL : "caption";
+    else if (!record.caption_ids.data || !record.caption_lens.data)
+        lacks = "caption_ids";
+    else if (d->recipe->concepts && (!record.concept_tokens.data || !record.concept_lens.data))
+        lacks = "concept_tokens";
+    if (lacks)
+        return vc_fail(err, VC_ERR_FORMAT, "records '%s' have no column '%s', which this objective needs",
+                       index_reader_dir(reader), lacks);
+    return true;
+}
+
+static bool open_set(TrainData *d, size_t i, const char *workspace, VcErr *err)
+{
+    IndexReaderOptions options = {.crc = true};
+    if (d->recipe->objective != TRAIN_CLIP)
+        options.vocabulary = (int32_t)d->recipe->word_vocab;
+    char *path = vc_path_join(workspace, d->recipe->records.items[i]);
+    bool ok = index_reader_open(&d->readers[i], path, &options, err);
+    free(path);
+    if (!ok)
+        return false;
+    const IndexReader *reader = d->readers[i];
+    d->first[i] = d->total;
+    d->total += index_reader_total(reader);
+    size_t shards = index_reader_shards(reader);
+    d->shards = vc_realloc(d->shards, d->shard_count + shards + 1, sizeof *d->shards);
+    for (size_t s = 0; s < shards; s++)
+        d->shards[d->shard_count++] = index_reader_shard_total(reader, s);
+    if (index_reader_total(reader) == 0)
+        return vc_fail(err, VC_ERR_FORMAT, "records '%s' are empty", index_reader_dir(reader));
+    return check_columns(d, reader, err);
+}
+
+static void make_fingerprint(TrainData *d)
+{
+    if (d->count == 1) {
+        snprintf(d->fingerprint, sizeof d->fingerprint, "%s", index_reader_fingerprint(d->readers[0]));
+        return;
+    }
+    VcStr all = {0};
+    for (size_t i = 0; i < d->count; i++)
+        vc_str_put(&all, index_reader_fingerprint(d->readers[i]));
+    uint8_t digest[32];
+    vc_sha256(all.data, all.len, digest);
+    vc_hex(digest, sizeof digest, d->fingerprint);
+    vc_str_finish(&all);
+}
+
+bool train_data_open(TrainData **out, const TrainRecipe *recipe, const char *workspace, VcErr *err)
+{
+    TrainData *d = vc_calloc(1, sizeof *d);
+    d->recipe = recipe;
+    d->count = recipe->records.count;
+    d->readers = vc_calloc(d->count, sizeof *d->readers);
+    d->first = vc_calloc(d->count, sizeof *d->first);
+    bool ok = true;
+    for (size_t i = 0; ok && i < d->count; i++)
+        ok = open_set(d, i, workspace, err);
+    if (!ok) {
+        train_data_close(&d);
+        return false;
+    }
+    make_fingerprint(d);
+    for (uint64_t i = 0; i < d->total; i++)
+        d->trained += !train_data_held_out(d, i);
+    if (d->trained < (uint64_t)recipe->batch) {
+        vc_fail(err, VC_ERR_USAGE,
+                "%" PRIu64 " records to train on (%" PRIu64 " less the held-out ones) do not fill a batch of %" PRId64
+                ": lower train.batch or index more images",
+                d->trained, d->total, recipe->batch);
+        train_data_close(&d);
+        return false;
+    }
+    *out = d;
+    return true;
+}
+
+uint64_t train_data_total(const TrainData *data)
+{
+    return data->total;
+}
+
+uint64_t train_data_trained(const TrainData *data)
+{
+    return data->trained;
+}
+
+const char *train_data_fingerprint(const TrainData *data)
+{
+    return data->fingerprint;
+}
+
+bool train_data_get(const TrainData *data, uint64_t record, IndexRecord *out, VcErr *err)
+{
+    VC_ASSERT(record < data->total);
+    size_t set = data->count - 1;
+    while (data->first[set] > record)
+        set--;
+    return index_reader_get(data->readers[set], record - data->first[set], out, err);
+}
+
+IndexOrder *train_data_order(const TrainData *data, uint64_t epoch)
+{
+    return index_order_create_sizes(data->shards, data->shard_count, (uint64_t)data->recipe->seed, epoch,
+                                    (uint64_t)data->recipe->window);
+}
+
+size_t train_data_captions(const IndexRecord *record)
+{
+    if (record->caption_lens.data)
+        return record->caption_lens.count;
+    if (!record->captions.data)
+        return 1;
+    VcJson *list = NULL;
+    size_t n =
+        vc_json_parse(&list, record->captions.data, record->captions.size, "captions", NULL) ? vc_json_length(list) : 0;
+    vc_json_destroy(&list);
+    return n > 0 ? n : 1;
+}
+
+bool train_data_caption(const IndexRecord *record, size_t i, VcStr *text, VcErr *err)
+{
+    if (!record->captions.data) {
+        vc_str_putn(text, record->caption.data, record->caption.size);
+        return true;
+    }
+    VcJson *list = NULL;
+    if (!vc_json_parse(&list, record->captions.data, record->captions.size, "column 'captions'", err))
+        return false;
+    size_t n;
+    const char *caption = vc_json_string(vc_json_item(list, i), &n);
+    if (caption)
+        vc_str_putn(text, caption, n);
+    vc_json_destroy(&list);
+    return caption || vc_fail(err, VC_ERR_FORMAT, "column 'captions' has no caption %zu", i + 1);
+}
+
+void train_data_caption_ids(const IndexRecord *record, size_t i, size_t *first, size_t *count)
+{
+    *first = 0;
+    for (size_t k = 0; k < i; k++)
+        *first += (size_t)index_int_at(record->caption_lens, k);
+    *count = (size_t)index_int_at(record->caption_lens, i);
+}

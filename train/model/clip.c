@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+// CLIP (Radford et al., 2021) with Hugging Face's parameter names: what is trained here is loaded by `--clip`.
+#include "base/mem.h"
+#include "train/model/block.h"
+
+#include <math.h>
+
+typedef struct {
+    TrainLayerShape shape;
+    TrainLayer *layers;
+    size_t count;
+} Tower;
+
+typedef struct {
+    Tower vision, text;
+    size_t class_embedding, patch_w, vision_positions, pre_w, pre_b, post_w, post_b;
+    size_t words, text_positions, final_w, final_b;
+    size_t vision_projection, text_projection, logit_scale;
+} Clip;
+
+static void add_tower(TrainModel *model, Tower *tower, const TrainTower *size, const char *prefix)
+{
+    size_t c = (size_t)size->width, f = (size_t)size->mlp;
+    tower->shape = (TrainLayerShape){c, (size_t)size->heads, f, 1e-5, model->recipe->activation == TRAIN_QUICK_GELU};
+    tower->count = (size_t)size->layers;
+    tower->layers = vc_arena_zalloc(model->arena, tower->count, sizeof *tower->layers);
+    for (size_t i = 0; i < tower->count; i++) {
+        TrainLayer *l = &tower->layers[i];
+        VcStr at = {0};
+        vc_str_putf(&at, "%s.encoder.layers.%zu", prefix, i);
+        l->q_w = train_add(model, at.data, "self_attn.q_proj.weight", NN_SHAPE(c, c));
+        l->k_w = train_add(model, at.data, "self_attn.k_proj.weight", NN_SHAPE(c, c));
+        l->v_w = train_add(model, at.data, "self_attn.v_proj.weight", NN_SHAPE(c, c));
+        l->q_b = train_add(model, at.data, "self_attn.q_proj.bias", NN_SHAPE(c));
+        l->k_b = train_add(model, at.data, "self_attn.k_proj.bias", NN_SHAPE(c));
+        l->v_b = train_add(model, at.data, "self_attn.v_proj.bias", NN_SHAPE(c));
+        train_add_linear(model, at.data, "self_attn.out_proj", c, c, &l->out_w, &l->out_b);
+        train_add_norm(model, at.data, "layer_norm1", c, &l->ln1_w, &l->ln1_b);
+        train_add_norm(model, at.data, "layer_norm2", c, &l->ln2_w, &l->ln2_b);
+        train_add_linear(model, at.data, "mlp.fc1", c, f, &l->fc1_w, &l->fc1_b);
+        train_add_linear(model, at.data, "mlp.fc2", f, c, &l->fc2_w, &l->fc2_b);
+        vc_str_finish(&at);
+    }
+}
+
+static size_t patch_count(const TrainRecipe *r)
+{
+    size_t side = (size_t)(r->image_size / r->patch);
+    return side * side;
+}
+
+static void clip_build(TrainModel *model)
+{
+    const TrainRecipe *r = model->recipe;
+    Clip *clip = vc_arena_zalloc(model->arena, 1, sizeof *clip);
+    model->parts = clip;
+    size_t cv = (size_t)r->vision.width, ct = (size_t)r->text.width, e = (size_t)r->proj, p = (size_t)r->patch;
+
+    clip->class_embedding = train_add(model, "vision_model.embeddings", "class_embedding", NN_SHAPE(cv));
+    clip->patch_w = train_add(model, "vision_model.embeddings", "patch_embedding.weight", NN_SHAPE(cv, 3, p, p));
+    clip->vision_positions =
+        train_add(model, "vision_model.embeddings", "position_embedding.weight", NN_SHAPE(1 + patch_count(r), cv));
+    train_add_norm(model, "vision_model", "pre_layrnorm", cv, &clip->pre_w, &clip->pre_b); // their spelling
+    add_tower(model, &clip->vision, &r->vision, "vision_model");
+    train_add_norm(model, "vision_model", "post_layernorm", cv, &clip->post_w, &clip->post_b);
+
+    clip->words = train_add(model, "text_model.embeddings", "token_embedding.weight", NN_SHAPE(model->vocabulary, ct));
+    clip->text_positions =
+        train_add(model, "text_model.embeddings", "position_embedding.weight", NN_SHAPE((size_t)r->context, ct));
+    add_tower(model, &clip->text, &r->text, "text_model");
+    train_add_norm(model, "text_model", "final_layer_norm", ct, &clip->final_w, &clip->final_b);
+
+    clip->vision_projection = train_add(model, "", "visual_projection.weight", NN_SHAPE(e, cv));
+    clip->text_projection = train_add(model, "", "text_projection.weight", NN_SHAPE(e, ct));
+    // The scale is no weight to shrink: without decay, as in OpenAI's and open_clip's groups.
+    clip->logit_scale = nn_params_add(&model->params, "logit_scale", NN_SCALAR, 0);
+}
+
+// OpenAI's initial values: attention by width, outputs of a block also by depth.
+static void init_tower(TrainModel *model, const Tower *tower, uint64_t seed)
+{
+    double c = (double)tower->shape.width, attention = 1 / sqrt(c), hidden = 1 / sqrt(2 * c);
+    double output = attention / sqrt(2 * (double)tower->count);
+    for (size_t i = 0; i < tower->count; i++) {
+        const TrainLayer *l = &tower->layers[i];
+        train_init_normal(model, l->q_w, attention, seed);
+        train_init_normal(model, l->k_w, attention, seed);
+        train_init_normal(model, l->v_w, attention, seed);
+        train_init_normal(model, l->out_w, output, seed);
+        train_init_normal(model, l->fc1_w, hidden, seed);
+        train_init_normal(model, l->fc2_w, output, seed);
+        train_init_constant(model, l->ln1_w, 1);
+        train_init_constant(model, l->ln2_w, 1);
+    }
+}
+
+static void clip_init(TrainModel *model, uint64_t seed)
+{
+    const Clip *clip = model->parts;
+    double vision = 1 / sqrt((double)clip->vision.shape.width), text = 1 / sqrt((double)clip->text.shape.width);
+    size_t fan_in = 3 * (size_t)(model->recipe->patch * model->recipe->patch);
+    train_init_normal(model, clip->class_embedding, vision, seed);
+    train_init_normal(model, clip->patch_w, 1 / sqrt((double)fan_in), seed);
+    train_init_normal(model, clip->vision_positions, vision, seed);
+    train_init_normal(model, clip->words, 0.02, seed);
+    train_init_normal(model, clip->text_positions, 0.01, seed);
+    train_init_normal(model, clip->vision_projection, vision, seed);
+    train_init_normal(model, clip->text_projection, text, seed);
+    train_init_constant(model, clip->pre_w, 1);
+    train_init_constant(model, clip->post_w, 1);
+    train_init_constant(model, clip->final_w, 1);
+    train_init_constant(model, clip->logit_scale, -log(model->recipe->init_temperature));
+    init_tower(model, &clip->vision, seed);
+    init_tower(model, &clip->text, seed);
+}
+
+// The paper clips the scale at 100 so that training stays stable; 0 keeps it from turning the loss around.
+static void clip_clamp(TrainModel *model)
+{
+    const Clip *clip = model->parts;
+    nn_real *scale = model->params.value + model->params.items[clip->logit_scale].offset;
+    nn_real most = (nn_real)log(100);
+    *scale = *scale > most ? most : *scale < 0 ? 0 : *scale;
+}
+
+static NnVar *clip_images(TrainModel *model, NnTape *t, const TrainBatch *b)
+{
+    const Clip *clip = model->parts;
+    const TrainRecipe *r = model->recipe;
+    size_t s = (size_t)r->image_size, c = clip->vision.shape.width;
+    NnVar *x = nn_input(t, b->images, NN_SHAPE(b->count, 3, s, s));
+    x = nn_patch_embed(t, x, train_var(model, t, clip->patch_w), NULL, (size_t)r->patch);
+    NnVar *head = nn_reshape(t, train_var(model, t, clip->class_embedding), NN_SHAPE(1, 1, c));
+    x = nn_concat(t, (NnVar *[]){head, x}, 2);
+    x = nn_add(t, x, train_var(model, t, clip->vision_positions));
+    x = nn_layer_norm(t, x, train_var(model, t, clip->pre_w), train_var(model, t, clip->pre_b), 1e-5);
+    size_t last = clip->vision.count - 1;
+    for (size_t i = 0; i < last; i++)
+        x = train_pre_block(model, t, &clip->vision.layers[i], &clip->vision.shape, x, NULL, false);
+    int32_t *at = nn_tape_alloc_ids(t, b->count);
+    memset(at, 0, b->count * sizeof *at);
+    x = train_pre_block_pooled(model, t, &clip->vision.layers[last], &clip->vision.shape, x, NULL, at);
+    x = nn_layer_norm(t, x, train_var(model, t, clip->post_w), train_var(model, t, clip->post_b), 1e-5);
+    return nn_l2_normalize(t, nn_linear(t, x, train_var(model, t, clip->vision_projection), NULL));
+}
+
+// Padding stands behind the end token, and attention is causal: it changes nothing, so the batch is as long as its
+// longest caption.
+static NnVar *clip_texts(TrainModel *model, NnTape *t, const TrainBatch *b)
+{
+    const Clip *clip = model->parts;
+    NnVar *x = nn_embedding(t, train_var(model, t, clip->words), b->ids, b->count, b->tokens, -1);
+    x = nn_add(t, x, train_rows(model, t, clip->text_positions, b->tokens));
+    size_t last = clip->text.count - 1;
+    for (size_t i = 0; i < last; i++)
+        x = train_pre_block(model, t, &clip->text.layers[i], &clip->text.shape, x, NULL, true);
+    x = train_pre_block_pooled(model, t, &clip->text.layers[last], &clip->text.shape, x, b->mask, b->last);
+    x = nn_layer_norm(t, x, train_var(model, t, clip->final_w), train_var(model, t, clip->final_b), 1e-5);
+    return nn_l2_normalize(t, nn_linear(t, x, train_var(model, t, clip->text_projection), NULL));
+}
+
+static NnVar *clip_logits(TrainModel *model, NnTape *t, NnVar *similarity)
+{
+    const Clip *clip = model->parts;
+    return nn_scale_by(t, similarity, train_var(model, t, clip->logit_scale), NN_SCALE_EXP);
+}
+
+static size_t clip_costs(const TrainModel *model, TrainCost costs[TRAIN_MAX_PARTS])
+{
+    const Clip *clip = model->parts;
+    const TrainRecipe *r = model->recipe;
+    double patches = (double)patch_count(r), cv = (double)r->vision.width, ct = (double)r->text.width;
+    double tokens = (double)r->context, e = (double)r->proj;
+    costs[0] = (TrainCost){"image tower", "vision_model.", patches * cv * 3 * (double)(r->patch * r->patch),
+                           patches * (3 * (double)(r->patch * r->patch) + 4 * cv)};
+    costs[0].macs += (double)clip->vision.count * train_layer_macs(&clip->vision.shape, patches + 1);
+    costs[0].kept += (double)clip->vision.count * train_layer_kept(&clip->vision.shape, patches + 1);
+    costs[1] =
+        (TrainCost){"text tower", "text_model.", (double)clip->text.count * train_layer_macs(&clip->text.shape, tokens),
+                    (double)clip->text.count * train_layer_kept(&clip->text.shape, tokens) + 2 * tokens * ct};
+    costs[2] = (TrainCost){"image projection", "visual_projection.", cv * e, 2 * e};
+    costs[3] = (TrainCost){"text projection", "text_projection.", ct * e, 2 * e};
+    costs[4] = (TrainCost){"logit scale", "logit_scale", (double)r->batch * e, 3 * (double)r->batch};
+    return 5;
+}
+
+const TrainModelOps train_clip_ops = {
+    .name = "clip",
+    .build = clip_build,
+    .init = clip_init,
+    .clamp = clip_clamp,
+    .images = clip_images,
+    .texts = clip_texts,
+    .logits = clip_logits,
+    .costs = clip_costs,
+};

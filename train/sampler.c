@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: MIT
+#include "train/sampler.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "extract/extract.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+struct TrainSampler {
+    const TrainRecipe *recipe;
+    const TrainData *data;
+    const Bpe *bpe;
+    BpeCache *cache;
+    float table[3][256]; // (u/255 - mean)/std of each channel
+    uint8_t *crop;       // pixels of the crop, grown as needed
+    size_t crop_cap;
+    uint8_t *scaled; // S x S x 3
+    VcStr caption;
+};
+
+static const float clip_mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
+static const float clip_std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
+
+TrainSampler *train_sampler_create(const TrainRecipe *recipe, const TrainData *data, const Bpe *bpe)
+{
+    TrainSampler *s = vc_calloc(1, sizeof *s);
+    s->recipe = recipe;
+    s->data = data;
+    s->bpe = bpe;
+    s->cache = bpe ? bpe_cache_create() : NULL;
+    size_t side = (size_t)recipe->image_size;
+    s->scaled = vc_alloc(side * side, 3);
+    for (int c = 0; c < 3; c++)
+        for (int u = 0; u < 256; u++)
+            s->table[c][u] = ((float)u / 255.0f - clip_mean[c]) / clip_std[c];
+    return s;
+}
+
+void train_sampler_destroy(TrainSampler **sampler)
+{
+    TrainSampler *s = *sampler;
+    if (!s)
+        return;
+    bpe_cache_destroy(&s->cache);
+    free(s->crop);
+    free(s->scaled);
+    vc_str_finish(&s->caption);
+    free(s);
+    *sampler = NULL;
+}
+
+TrainCrop train_random_crop(VcRng *rng, int width, int height, double area_min, double area_max, double ratio_max)
+{
+    double area = (double)width * height, bound = log(ratio_max);
+    for (int attempt = 0; attempt < 10; attempt++) {
+        double target = area * (area_min + (area_max - area_min) * vc_rng_uniform(rng));
+        double ratio = exp(bound * (2 * vc_rng_uniform(rng) - 1));
+        int w = (int)nearbyint(sqrt(target * ratio)), h = (int)nearbyint(sqrt(target / ratio));
+        if (w < 1 || h < 1 || w > width || h > height)
+            continue;
+        int y = (int)vc_rng_below(rng, (uint64_t)(height - h) + 1),
+            x = (int)vc_rng_below(rng, (uint64_t)(width - w) + 1);
+        return (TrainCrop){x, y, w, h};
+    }
+    // the centre, with the aspect ratio clamped
+    int w = width, h = height;
+    if ((double)width / height < 1 / ratio_max)
+        h = (int)nearbyint(width * ratio_max);
+    else if ((double)width / height > ratio_max)
+        w = (int)nearbyint(height * ratio_max);
+    w = w < 1 ? 1 : w;
+    h = h < 1 ? 1 : h;
+    return (TrainCrop){(width - w) / 2, (height - h) / 2, w, h};
+}
+
+// Pixels of a record as RGB, whatever form it has them in. Freed with extract_image_finish.
+static bool load_pixels(const IndexRecord *record, ExtractImage *out, VcErr *err)
+{
+    ExtractImage image = {0};
+    if (record->image_form == INDEX_IMAGE_ENCODED) {
+        if (!extract_image_decode(&image, record->image, record->image_bytes, err))
+            return false;
+    } else if (record->image_form == INDEX_IMAGE_Z) {
+        uint32_t width, height, channels;
+        if (!index_image_z_decode(record->image, record->image_bytes, &image.pixels, &width, &height, &channels, err))
+            return false;
+        image.width = (int)width;
+        image.height = (int)height;
+        image.channels = (int)channels;
+        image.mode = channels == 1 ? EXTRACT_GRAY : EXTRACT_RGB;
+    } else {
+        image.width = (int)record->width;
+        image.height = (int)record->height;
+        image.channels = (int)record->channels;
+        image.mode = record->channels == 1 ? EXTRACT_GRAY : EXTRACT_RGB;
+        image.pixels = vc_alloc(record->image_bytes, 1);
+        memcpy(image.pixels, record->image, record->image_bytes);
+    }
+    if (image.mode == EXTRACT_RGB && image.channels == 3) {
+        *out = image;
+        return true;
+    }
+    if (image.channels != 1 && record->image_form != INDEX_IMAGE_ENCODED) {
+        extract_image_finish(&image);
+        return vc_fail(err, VC_ERR_FORMAT, "pixels of %u channels; expected 1 or 3", record->channels);
+    }
+    extract_image_flatten(out, &image);
+    extract_image_finish(&image);
+    return true;
+}
+
+// torchvision crops before it resizes: pixels outside the crop do not shine in.
+static void resize_crop(TrainSampler *s, const ExtractImage *image, TrainCrop crop)
+{
+    int side = (int)s->recipe->image_size;
+    size_t row = 3 * (size_t)crop.width;
+    s->crop = vc_grow(s->crop, &s->crop_cap, row * (size_t)crop.height, 1);
+    for (int y = 0; y < crop.height; y++)
+        memcpy(s->crop + (size_t)y * row,
+               image->pixels + 3 * ((size_t)(crop.y + y) * (size_t)image->width + (size_t)crop.x), row);
+    extract_resample(s->scaled, s->crop, crop.width, crop.height, 3, (ExtractBox){0, 0, crop.width, crop.height}, side,
+                     side, (ExtractWindow){0, 0, side, side});
+}
+
+// Evaluation. clip: as the exported model's preprocessor, short side to S and the centre; vicha-itc: squeezed to S x S.
+static void resize_whole(TrainSampler *s, const ExtractImage *image)
+{
+    int side = (int)s->recipe->image_size, w = side, h = side;
+    if (s->recipe->objective == TRAIN_CLIP) {
+        if (image->width <= image->height)
+            h = (int)((int64_t)side * image->height / image->width);
+        else
+            w = (int)((int64_t)side * image->width / image->height);
+    }
+    extract_resample(s->scaled, image->pixels, image->width, image->height, 3,
+                     (ExtractBox){0, 0, image->width, image->height}, w, h,
+                     (ExtractWindow){(w - side) / 2, (h - side) / 2, side, side});
+}
+
+static bool fill_image(TrainSampler *s, const IndexRecord *record, VcRng *rng, float *out, VcErr *err)
+{
+    const TrainRecipe *r = s->recipe;
+    ExtractImage image = {0};
+    if (!load_pixels(record, &image, err))
+        return false;
+    bool mirror = false;
+    if (rng) {
+        resize_crop(s, &image,
+                    train_random_crop(rng, image.width, image.height, r->crop_min, r->crop_max, r->ratio_max));
+        mirror = r->flip && vc_rng_uniform(rng) < 0.5;
+    } else {
+        resize_whole(s, &image);
+    }
+    extract_image_finish(&image);
+    size_t side = (size_t)r->image_size;
+    for (size_t c = 0; c < 3; c++) {
+        const float *table = s->table[c];
+        for (size_t y = 0; y < side; y++) {
+            const uint8_t *from = s->scaled + 3 * y * side + c;
+            float *to = out + (c * side + y) * side;
+            for (size_t x = 0; x < side; x++)
+                to[x] = table[from[3 * (mirror ? side - 1 - x : x)]];
+        }
+    }
+    return true;
+}
+
+// Rows are written `context` apart; close_up moves them together when the longest is known.
+static bool fill_caption(TrainSampler *s, const IndexRecord *record, VcRng *rng, TrainBatch *b, size_t row, VcErr *err)
+{
+    size_t context = (size_t)s->recipe->context, captions = train_data_captions(record), n;
+    size_t chosen = rng && captions > 1 ? (size_t)vc_rng_below(rng, captions) : 0;
+    int32_t *ids = b->ids + row * context;
+    if (s->bpe) {
+        vc_str_clear(&s->caption);
+        if (!train_data_caption(record, chosen, &s->caption, err))
+            return false;
+        n = bpe_encode(s->bpe, s->cache, BPE_CLEAN_HF, vc_str_get(&s->caption), s->caption.len, ids, context);
+    } else {
+        size_t first, count;
+        if (captions == 0)
+            return vc_fail(err, VC_ERR_FORMAT, "no caption");
+        train_data_caption_ids(record, chosen, &first, &count);
+        n = count < context ? count : context;
+        for (size_t i = 0; i < n; i++)
+            ids[i] = index_int_at(record->caption_ids, first + i);
+    }
+    if (n == 0)
+        return vc_fail(err, VC_ERR_FORMAT, "a caption without tokens");
+    b->last[row] = (int32_t)n - 1;
+    return true;
+}
+
+// [CLS] and the pieces of the drawn concepts (with replacement), or of all in order.
+static void fill_concepts(TrainSampler *s, const IndexRecord *record, VcRng *rng, TrainBatch *b, size_t row)
+{
+    size_t all = record->concept_lens.count, draws = rng ? (size_t)s->recipe->concept_draws : all, n = 0;
+    int32_t *ids = b->concepts + row * TRAIN_CONCEPT_TOKENS;
+    ids[n++] = index_int_at(record->caption_ids, 0); // [CLS], whatever its number
+    for (size_t d = 0; all > 0 && d < draws; d++) {
+        size_t chosen = rng ? (size_t)vc_rng_below(rng, all) : d, first = 0;
+        for (size_t k = 0; k < chosen; k++)
+            first += (size_t)index_int_at(record->concept_lens, k);
+        size_t count = (size_t)index_int_at(record->concept_lens, chosen);
+        for (size_t i = 0; i < count && n < TRAIN_CONCEPT_TOKENS; i++)
+            ids[n++] = index_int_at(record->concept_tokens, first + i);
+    }
+    b->concept_last[row] = (int32_t)n - 1;
+}
+
+static bool fill_row(TrainSampler *s, TrainBatch *b, size_t row, uint64_t number, bool evaluate, VcErr *err)
+{
+    const TrainRecipe *r = s->recipe;
+    size_t side = (size_t)r->image_size;
+    IndexRecord record;
+    VcRng stream, *rng = NULL;
+    if (!evaluate) {
+        vc_rng_seed(&stream, vc_mix_seed(vc_mix_seed((uint64_t)r->seed, b->epoch + 1), number));
+        rng = &stream;
+    }
+    if (!train_data_get(s->data, number, &record, err))
+        return false;
+    b->image_ids[row] = record.image_id;
+    if (!fill_image(s, &record, rng, b->images + row * 3 * side * side, err))
+        return vc_prefix(err, "record %" PRIu64 " (image %" PRId64 ")", number, record.image_id);
+    if (!fill_caption(s, &record, rng, b, row, err))
+        return vc_prefix(err, "record %" PRIu64 " (image %" PRId64 ")", number, record.image_id);
+    if (!s->bpe && r->concepts)
+        fill_concepts(s, &record, rng, b, row);
+    return true;
+}
+
+// Moves rows of `wide` ids together to rows as long as the longest, pads, and makes the mask.
+static size_t close_up(int32_t *ids, float *mask, const int32_t *last, size_t rows, size_t wide, int32_t pad)
+{
+    size_t longest = 1;
+    for (size_t i = 0; i < rows; i++)
+        longest = (size_t)last[i] + 1 > longest ? (size_t)last[i] + 1 : longest;
+    for (size_t i = 0; i < rows; i++) {
+        size_t n = (size_t)last[i] + 1;
+        memmove(ids + i * longest, ids + i * wide, n * sizeof *ids);
+        for (size_t j = 0; j < longest; j++) {
+            mask[i * longest + j] = j < n ? 0 : -10000;
+            if (j >= n)
+                ids[i * longest + j] = pad;
+        }
+    }
+    return longest;
+}
+
+static void find_groups(TrainBatch *b, size_t rows)
+{
+    size_t bytes = b->tokens * sizeof *b->ids;
+    for (size_t i = 0; i < rows; i++) {
+        b->group[i] = (int32_t)i;
+        for (size_t j = 0; j < i; j++) {
+            if (memcmp(b->ids + i * b->tokens, b->ids + j * b->tokens, bytes) == 0) {
+                b->group[i] = (int32_t)j;
+                break;
+            }
+        }
+    }
+}
+
+// The stand-in of a bad record: the next of the same part, the same one in every run.
+static uint64_t next_of_part(const TrainData *data, uint64_t record)
+{
+    bool held = train_data_held_out(data, record);
+    do
+        record = (record + 1) % train_data_total(data);
+    while (train_data_held_out(data, record) != held);
+    return record;
+}
+
+bool train_sampler_fill(TrainSampler *s, TrainBatch *b, size_t count, bool evaluate, VcErr *err)
+{
+    const TrainRecipe *r = s->recipe;
+    b->skipped = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t number = b->records[i];
+        VcErr bad = {0};
+        for (size_t tries = 0; !fill_row(s, b, i, number, evaluate, &bad); tries++) {
+            if (r->on_bad == TRAIN_BAD_STOP || tries == 100) {
+                if (err)
+                    *err = bad;
+                return false;
+            }
+            b->skipped++;
+            number = next_of_part(s->data, number);
+            bad = (VcErr){0};
+        }
+    }
+    int32_t pad = s->bpe ? bpe_pad_id(s->bpe) : 0;
+    b->count = count;
+    b->tokens = close_up(b->ids, b->mask, b->last, count, (size_t)r->context, pad);
+    b->concept_tokens = 0;
+    if (!s->bpe && r->concepts)
+        b->concept_tokens = close_up(b->concepts, b->concept_mask, b->concept_last, count, TRAIN_CONCEPT_TOKENS, 0);
+    find_groups(b, count);
+    return true;
+}
