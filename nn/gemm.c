@@ -15,9 +15,18 @@
 
 // Below this many multiply-adds a product is one call: cutting costs more than a second thread gives.
 enum { SMALL = 1 << 19 };
-// Tiles of about this size: large enough that the BLAS's packing of both panels is a few per cent of the work, small
-// enough that two or more threads finish together.
-enum { TILE_ROWS = 256, TILE_COLUMNS = 512, TILE_STEP = 16, MIN_TILES = 8, MIN_TILE_SIDE = 64 };
+// Tiles of at most about this size: the BLAS packs both panels at every call, which costs 256 x 512 tiles 10 per cent
+// and these 5 to 8 (2048 x 2048 x 2048, one thread). Smaller ones where there would be too few for the threads, down to
+// a tile of TILE_WORK multiply-adds (tens of microseconds) or TILE_AREA results: the gradient of a weight is a small
+// result with many terms.
+enum {
+    TILE_ROWS = 384,
+    TILE_COLUMNS = 768,
+    TILE_STEP = 16,
+    TILES_WANTED = 8,
+    TILE_WORK = 1 << 22,
+    TILE_AREA = 64 * 64
+};
 
 // What was found before we set anything; written once.
 static struct {
@@ -108,7 +117,7 @@ typedef struct {
     const nn_real *a, *b;
     nn_real *c;
     size_t rows, columns; // of a tile
-    size_t across;        // tiles side by side
+    size_t across, down;  // tiles side by side, and one above the other
 } Tiles;
 
 static void run_tiles(void *ctx, size_t begin, size_t end, size_t worker)
@@ -134,9 +143,28 @@ static size_t piece(size_t n, size_t size)
     return (each + TILE_STEP - 1) / TILE_STEP * TILE_STEP;
 }
 
-static size_t tiles_across(size_t n, size_t size)
+static size_t least(size_t a, size_t b)
 {
-    return (n + size - 1) / size;
+    return a < b ? a : b;
+}
+
+// Depends on the shape alone.
+static void choose_tiles(Tiles *t)
+{
+    size_t rows = least(t->m, TILE_ROWS), columns = least(t->n, TILE_COLUMNS);
+    for (;;) {
+        t->rows = piece(t->m, rows);
+        t->columns = piece(t->n, columns);
+        t->across = (t->n + t->columns - 1) / t->columns;
+        t->down = (t->m + t->rows - 1) / t->rows;
+        if (t->across * t->down >= TILES_WANTED || rows * columns <= TILE_AREA ||
+            rows * columns <= (size_t)TILE_WORK / t->k)
+            return;
+        if (rows >= columns)
+            rows = (rows + 1) / 2;
+        else
+            columns = (columns + 1) / 2;
+    }
 }
 
 void nn_gemm(VcPool *pool, NnTranspose ta, NnTranspose tb, size_t m, size_t n, size_t k, nn_real alpha,
@@ -154,19 +182,21 @@ void nn_gemm(VcPool *pool, NnTranspose ta, NnTranspose tb, size_t m, size_t n, s
         nn_gemm_direct(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
         return;
     }
-    Tiles t = {
-        ta, tb, m, n, k, lda, ldb, ldc, alpha, beta, a, b, c, piece(m, TILE_ROWS), piece(n, TILE_COLUMNS), .across = 0};
-    // A small result with many terms (the gradient of a weight: [out, in] summed over all rows of the batch) is one or
-    // two tiles of that size: halve them until there are some for every thread.
-    while (tiles_across(n, t.columns) * tiles_across(m, t.rows) < MIN_TILES &&
-           t.rows * t.columns > (size_t)MIN_TILE_SIDE * MIN_TILE_SIDE) {
-        if (t.rows > t.columns)
-            t.rows = piece(t.rows, (t.rows + 1) / 2);
-        else
-            t.columns = piece(t.columns, (t.columns + 1) / 2);
-    }
-    t.across = tiles_across(n, t.columns);
-    vc_parallel_for(pool, tiles_across(m, t.rows) * t.across, 1, run_tiles, &t);
+    Tiles t = {.ta = ta,
+               .tb = tb,
+               .m = m,
+               .n = n,
+               .k = k,
+               .lda = lda,
+               .ldb = ldb,
+               .ldc = ldc,
+               .alpha = alpha,
+               .beta = beta,
+               .a = a,
+               .b = b,
+               .c = c};
+    choose_tiles(&t);
+    vc_parallel_for(pool, t.down * t.across, 1, run_tiles, &t);
 }
 
 typedef struct {

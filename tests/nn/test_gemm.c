@@ -114,6 +114,18 @@ static void test_products(void **state)
     vc_pool_destroy(&pool);
 }
 
+// Sums so long that no tile is small: one product, not a search without end.
+static void test_long_sum(void **state)
+{
+    (void)state;
+    VcRng rng;
+    vc_rng_seed(&rng, 4);
+    Case t = make_case(&rng, 2, 1, 4300000, 2);
+    run(&t, NULL);
+    check_case(&t);
+    free_case(&t);
+}
+
 static void test_no_terms(void **state)
 {
     (void)state;
@@ -277,11 +289,9 @@ static void test_this_blas(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),
-        cmocka_unit_test(test_no_terms),
-        cmocka_unit_test(test_same_bits_on_any_threads),
-        cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_check_finds_broken_products),
+        cmocka_unit_test(test_products),  cmocka_unit_test(test_long_sum),
+        cmocka_unit_test(test_no_terms),  cmocka_unit_test(test_same_bits_on_any_threads),
+        cmocka_unit_test(test_batches),   cmocka_unit_test(test_check_finds_broken_products),
         cmocka_unit_test(test_this_blas),
     };
     return cmocka_run_group_tests_name("gemm", tests, NULL, NULL);
