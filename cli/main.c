@@ -10,6 +10,7 @@
 
 static const CliCommand commands[] = {
     {"bench", cmd_bench, "figures of this machine"},
+    {"doctor", cmd_doctor, "check processor, BLAS, libraries and disk"},
     {"extract", cmd_extract, "download or read, decode, check, resize, store"},
     {"concepts", cmd_concepts, "captions and images to concepts: parse, embed, mine; list, show, of"},
     {"query", cmd_query, "find images by concepts, captions, free text or likeness"},

@@ -1,0 +1,69 @@
+#!/bin/sh
+# vicha doctor: right on a right machine; finds slow kernels that were asked for, a foreign BLAS, a missing folder.
+set -u
+failures=0
+fail() {
+    echo "not ok: $*"
+    failures=$((failures + 1))
+}
+has() { # has TEXT WORDS
+    case $1 in
+    *"$2"*) ;;
+    *) fail "no '$2' in: $1" ;;
+    esac
+}
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp" || exit 1
+unset OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS OMP_NUM_THREADS
+
+out=$("$VICHA" doctor --json --threads 1 2>err) || fail "doctor ended with $?: $out"
+has "$out" '"check": "products", "state": "ok"'
+has "$out" '"check": "kernels", "state": "ok"'
+has "$out" '"gflops_1": '
+has "$out" '"free_bytes": '
+[ "$(printf '%s\n' "$out" | grep -cv '^{"check": ".*}$')" = 0 ] || fail "lines that are no check: $out"
+[ ! -s err ] || fail "words on standard error: $(cat err)"
+
+# Kernels of 2004, asked for: right, slow, and the mend is named. Only where OpenBLAS has them and we know better.
+slow=$(OPENBLAS_CORETYPE=Prescott "$VICHA" doctor --threads 1) || fail "slow kernels are not wrong: $slow"
+case $slow in
+*"core type Prescott"*)
+    case $out in
+    *'"flags": "avx2'*)
+        has "$slow" 'unset OPENBLAS_CORETYPE: '
+        has "$slow" "with the setting 'Prescott'"
+        ;;
+    esac
+    ;;
+*) echo "# this OpenBLAS does not know Prescott: $slow" ;;
+esac
+
+# A setting of the user that is not followed is said, not passed over.
+warned=$(OPENBLAS_NUM_THREADS=2 "$VICHA" doctor --threads 1 2>&1)
+has "$warned" 'OPENBLAS_NUM_THREADS=2 (no effect'
+
+# The reference BLAS in the place of OpenBLAS.
+for foreign in /usr/lib/*/blas/libblas.so.3; do
+    [ -e "$foreign" ] || continue
+    out=$(LD_PRELOAD=$foreign "$VICHA" doctor 2>&1)
+    status=$?
+    case $out in
+    *AddressSanitizer* | *"runtime does not come first"*)
+        echo "# LD_PRELOAD cannot be tried under a sanitizer"
+        continue
+        ;;
+    esac
+    [ $status = 1 ] || fail "a foreign BLAS ended with $status: $out"
+    has "$out" "come from '$foreign'"
+    has "$out" 'unset LD_PRELOAD'
+    out=$(LD_PRELOAD=$foreign "$VICHA" bench gemm 8x8x8 2>&1)
+    [ $? = 1 ] || fail "a command that computes accepted a foreign BLAS: $out"
+    has "$out" "$foreign"
+done
+
+out=$("$VICHA" doctor --threads 1 -w nowhere)
+[ $? = 1 ] || fail "a missing folder is not wrong: $out"
+has "$out" "'nowhere': No such file"
+[ $failures = 0 ] && echo "ok"
+exit $failures
