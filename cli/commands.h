@@ -33,5 +33,6 @@ int cmd_concepts(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
 int cmd_parse(int argc, char **argv);
+int cmd_index(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
 int cmd_train(int argc, char **argv);

@@ -16,6 +16,7 @@ static const CliCommand commands[] = {
     {"query", cmd_query, "find images by concepts, captions, free text or likeness"},
     {"stats", cmd_stats, "counts, histograms, failures by cause"},
     {"parse", cmd_parse, "captions to concepts, attributes and relations"},
+    {"index", cmd_index, "pack images, captions and concepts as training records"},
     {"tokenize", cmd_tokenize, "token ids of lines of text"},
     {"train", cmd_train, "train a model on the records of a workspace"},
     {NULL, NULL, NULL}, // the end

@@ -113,6 +113,9 @@ bool index_image_z_decode(const uint8_t *data, size_t n, uint8_t **pixels, uint3
 bool index_image_z_put(VcStr *out, const uint8_t *pixels, uint32_t width, uint32_t height, uint32_t channels, int level,
                        VcErr *err);
 
+// The size of the vocabulary a set of ours was made with (records.json), 0 when that is not known.
+int32_t index_set_vocabulary(const char *dir);
+
 typedef struct {
     uint64_t records, shards, bytes, bad, unchecked; // unchecked: shards without a side index
     uint64_t tokens, concepts;

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "index/reader.h"
 
 enum { MAX_INDEX_BYTES = 1 << 30 };
 
@@ -58,4 +59,17 @@ void set_hash_file(MdsFile *f, const uint8_t *data, uint64_t n)
     free(f->hashes_json);
     f->hashes_json = vc_strdup(text);
     f->bytes = n;
+}
+
+int32_t index_set_vocabulary(const char *dir)
+{
+    VcErr ignored;
+    VcJson *json = NULL;
+    char *path = vc_path_join(dir, "records.json");
+    int64_t size = 0;
+    if (vc_exists(path) && vc_json_read_file(&json, path, 1 << 20, &ignored))
+        size = vc_json_int(vc_json_member(json, "vocabulary_size"), 0);
+    vc_json_destroy(&json);
+    free(path);
+    return size > 0 && size <= INT32_MAX ? (int32_t)size : 0;
 }
