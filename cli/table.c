@@ -160,7 +160,10 @@ void cli_table_end(CliTable *t, FILE *out, size_t width)
     if (width)
         fit(t, widths, width);
     VcStr line = {0};
-    for (size_t i = 0; i < n + t->cell_count; i++) {
+    bool headed = false;
+    for (size_t c = 0; c < n; c++)
+        headed = headed || *t->columns[c].name;
+    for (size_t i = headed ? 0 : n; i < n + t->cell_count; i++) {
         size_t c = i % n;
         put_cell(&line, i < n ? t->columns[c].name : t->cells[i - n], widths[c], t->columns[c].right, c + 1 == n);
         vc_str_put(&line, c + 1 == n ? "\n" : "  ");

@@ -13,7 +13,7 @@
 enum { CLI_TABLE_COLUMNS = 10 };
 
 typedef struct {
-    const char *name; // heading; borrowed
+    const char *name; // heading; borrowed; all empty: no line of headings
     bool right;       // numbers
     bool shrink;      // may be cut to make the line fit
 } CliColumn;

@@ -18,7 +18,7 @@
 
 enum {
     TEXTS = 512,      // concepts encoded at once
-    COMMIT_ROWS = 512 // vectors between two commits, or COMMIT_SECONDS
+    COMMIT_ROWS = 128 // images between two commits, or COMMIT_SECONDS
 };
 static const double COMMIT_SECONDS = 5;
 

@@ -25,29 +25,63 @@ static bool lookup(VcWorkspace *ws, const char *sql, const char *text, int64_t *
     return ok;
 }
 
-// Up to three known concepts that begin like `text`, most frequent first.
+// Edits between two texts, at most `limit` + 1 (Levenshtein, bytes).
+static size_t edits(const char *a, const char *b, size_t limit)
+{
+    enum { MAX = 64 };
+    size_t n = strlen(a), m = strlen(b), row[MAX + 1];
+    if (n > MAX || m > MAX || (n > m ? n - m : m - n) > limit)
+        return limit + 1;
+    for (size_t j = 0; j <= m; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+            row[j] = diagonal + 1 < best ? diagonal + 1 : best;
+        }
+    }
+    return row[m];
+}
+
+// Up to three known concepts within two edits, or whose last word it is; the most frequent of the nearest first.
 static bool unknown_concept(VcWorkspace *ws, const char *text, VcErr *err)
 {
-    VcStr near = {0};
+    enum { NEAR = 3, EDITS = 2, WORD = EDITS, FAR };
+    char *near[NEAR] = {NULL};
+    size_t distance[NEAR] = {FAR, FAR, FAR}, n = strlen(text);
     VcStmt *stmt = NULL;
-    size_t n = strlen(text), part = n > 3 ? n - n / 3 : n;
-    char *prefix = vc_strndup(text, part);
-    bool row = true, ok = vc_db_prepare(ws->db, &stmt,
-                                        "SELECT text FROM concept WHERE substr(text, 1, length(?1)) = ?1 OR"
-                                        " text LIKE '% ' || ?2 ORDER BY freq DESC, concept_id LIMIT 3",
-                                        err);
-    if (ok) {
-        vc_bind_text(stmt, 1, prefix);
-        vc_bind_text(stmt, 2, text);
+    bool row = true, ok = vc_db_prepare(ws->db, &stmt, "SELECT text FROM concept ORDER BY concept_id", err);
+    while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
+        const char *known = vc_column_text(stmt, 0);
+        size_t length = strlen(known), limit = n < 4 ? 1 : EDITS, d = edits(text, known, limit);
+        d = d > limit ? FAR : d;
+        if (d == FAR && n && length > n && known[length - n - 1] == ' ' && strcmp(known + length - n, text) == 0)
+            d = WORD;
+        size_t at = NEAR;
+        while (at > 0 && d < distance[at - 1])
+            at--;
+        if (at == NEAR)
+            continue;
+        free(near[NEAR - 1]);
+        memmove(near + at + 1, near + at, (NEAR - 1 - at) * sizeof *near);
+        memmove(distance + at + 1, distance + at, (NEAR - 1 - at) * sizeof *distance);
+        near[at] = vc_strdup(known);
+        distance[at] = d;
     }
-    while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row)
-        vc_str_putf(&near, "%s'%s'", near.len ? ", " : "", vc_column_text(stmt, 0));
     vc_stmt_finish(&stmt);
+    VcStr list = {0};
+    for (size_t i = 0; i < NEAR && near[i]; i++)
+        vc_str_putf(&list, "%s'%s'", i ? ", " : "; near it are ", near[i]);
     if (ok)
-        vc_fail(err, VC_ERR_USAGE, "'%s' is no concept of this workspace%s%s; 'vicha concepts list' shows all", text,
-                near.len ? "; near it are " : "", vc_str_get(&near));
-    vc_str_finish(&near);
-    free(prefix);
+        vc_fail(err, VC_ERR_USAGE, "'%s' is no concept of this workspace%s; 'vicha concepts list' shows all", text,
+                vc_str_get(&list));
+    vc_str_finish(&list);
+    for (size_t i = 0; i < NEAR; i++)
+        free(near[i]);
     return false;
 }
 
@@ -205,19 +239,19 @@ static void put_filter(VcStr *sql, const Plan *plan)
         vc_str_putf(sql, " AND i.image_id <> %lld", (long long)plan->query->exclude_image);
 }
 
-static bool explain_caption(const Plan *plan, const char *words, VcErr *err)
+static bool explain_caption(const char *words, VcErr *err)
 {
-    (void)plan;
-    char reason[400];
-    snprintf(reason, sizeof reason, "%s", err->text);
-    if (strstr(reason, "no such table"))
+    if (strstr(err->text, "no such table"))
         return vc_fail(err, VC_ERR_USAGE,
                        "the captions of this workspace are not indexed yet; 'vicha concepts mine' builds the index");
-    const char *tail = strstr(reason, "fts5: ");
+    // SQLite's own words stand last.
+    char reason[200];
+    const char *tail = strrchr(err->text, ':'), *fts = strstr(err->text, "fts5: ");
+    snprintf(reason, sizeof reason, "%s", fts ? fts + 6 : tail ? tail + 2 : err->text);
     return vc_fail(err, VC_ERR_USAGE,
                    "cannot understand --caption '%s' (%s). Words must all be there; write dog OR cat, dog NOT cat, "
                    "\"a phrase\" in double quotes, surf* for a beginning; put other signs in double quotes",
-                   words, tail ? tail : "not a full-text expression");
+                   words, reason);
 }
 
 static bool prepare(const Plan *plan, const char *sql, VcStmt **stmt, VcErr *err)
@@ -231,7 +265,7 @@ static bool prepare(const Plan *plan, const char *sql, VcStmt **stmt, VcErr *err
             if (ok)
                 vc_bind_text(*stmt, ++at, words);
         }
-    return ok || (*words && explain_caption(plan, words, err));
+    return ok || (*words && explain_caption(words, err));
 }
 
 static bool step(const Plan *plan, VcStmt *stmt, bool *row, VcErr *err)
@@ -240,7 +274,7 @@ static bool step(const Plan *plan, VcStmt *stmt, bool *row, VcErr *err)
         return true;
     for (size_t k = 0; k < plan->query->term_count; k++)
         if (plan->query->terms[k].kind == SEARCH_CAPTION)
-            return explain_caption(plan, plan->query->terms[k].text, err);
+            return explain_caption(plan->query->terms[k].text, err);
     return false;
 }
 
