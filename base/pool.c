@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdint.h>
+#include <time.h>
 #include <unistd.h>
 
 // A loop is a gate. The caller fills in what to do and opens it; a worker that arrives steps inside, takes chunks and
@@ -220,11 +222,17 @@ static bool put(VcQueue *q, void *item, bool wait)
     return ok;
 }
 
-static bool get(VcQueue *q, void **item, bool wait)
+// until: NULL waits for ever, a time in the past does not wait at all.
+static bool get(VcQueue *q, void **item, const struct timespec *until)
 {
     pthread_mutex_lock(&q->lock);
-    while (wait && !q->closed && q->length == 0)
-        pthread_cond_wait(&q->not_empty, &q->lock);
+    bool late = false;
+    while (!late && !q->closed && q->length == 0) {
+        if (until)
+            late = pthread_cond_timedwait(&q->not_empty, &q->lock, until) != 0;
+        else
+            pthread_cond_wait(&q->not_empty, &q->lock);
+    }
     bool ok = q->length > 0;
     if (ok) {
         *item = q->items[q->head];
@@ -248,12 +256,22 @@ bool vc_queue_try_put(VcQueue *queue, void *item)
 
 bool vc_queue_get(VcQueue *queue, void **item)
 {
-    return get(queue, item, true);
+    return get(queue, item, NULL);
 }
 
 bool vc_queue_try_get(VcQueue *queue, void **item)
 {
-    return get(queue, item, false);
+    return get(queue, item, &(struct timespec){0});
+}
+
+bool vc_queue_get_within(VcQueue *queue, void **item, double seconds)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    const int64_t ns = until.tv_nsec + (int64_t)(seconds * 1e9);
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    return get(queue, item, &until);
 }
 
 void vc_queue_close(VcQueue *queue)

@@ -24,6 +24,7 @@ VcQueue *vc_queue_create(size_t capacity);
 void vc_queue_destroy(VcQueue **queue);            // items left in it are the caller's to have drained
 bool vc_queue_put(VcQueue *queue, void *item);     // waits for room; false once closed (the item stays the caller's)
 bool vc_queue_get(VcQueue *queue, void **item);    // waits for an item; false when closed and empty
+bool vc_queue_get_within(VcQueue *queue, void **item, double seconds); // false also when nothing came in that time
 bool vc_queue_try_put(VcQueue *queue, void *item); // false when full or closed
 bool vc_queue_try_get(VcQueue *queue, void **item);
 void vc_queue_close(VcQueue *queue); // no more puts; gets drain what is left

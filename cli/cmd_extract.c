@@ -136,6 +136,7 @@ int cmd_extract(int argc, char **argv)
     const char *fit = "shortest", *dedup = "off", *shard = "0/1";
     int64_t size = o.thumbnail.size, quality = o.thumbnail.quality, min_size = o.thumbnail.min_size;
     int64_t jobs = (int64_t)o.jobs, connections = (int64_t)o.connections, retries = o.retries, limit = 0;
+    int64_t shard_images = (int64_t)o.shard_images;
     const CliOption options[] = {
         {"root", 0, CLI_STRING, &o.root, "DIR", "where relative paths start (default: the folder of the SOURCE)", 0, 0},
         {"image-col", 0, CLI_STRING, &o.image_col, "C",
@@ -155,6 +156,7 @@ int cmd_extract(int argc, char **argv)
         {"user-agent", 0, CLI_STRING, &o.user_agent, "TEXT", "what servers are told; add a way to reach you", 0, 0},
         {"dedup", 0, CLI_STRING, &dedup, "HOW", "exact | perceptual | off", 0, 0},
         {"limit", 0, CLI_INT, &limit, "N", "list at most N images; 0: all", 0, 9e15},
+        {"shard-images", 0, CLI_INT, &shard_images, "N", "images in one tar", 1, 1e6},
         {"shard", 0, CLI_STRING, &shard, "I/N", "take part I of N", 0, 0},
         {0},
     };
@@ -179,6 +181,7 @@ int cmd_extract(int argc, char **argv)
     o.connections = (size_t)connections;
     o.retries = (int)retries;
     o.limit = (uint64_t)limit;
+    o.shard_images = (uint64_t)shard_images;
     const int status = ok ? run(&ctx, &o) : cli_error(&err);
     cli_context_finish(&ctx);
     return status;

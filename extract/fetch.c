@@ -203,7 +203,7 @@ static ExtractCause status_cause(long code)
     return code >= 300 ? EXTRACT_REDIRECT : EXTRACT_PROTOCOL;
 }
 
-static ExtractCause curl_cause(CURLcode code, const Transfer *t, long redirects)
+static ExtractCause curl_cause(CURLcode code, const Transfer *t, long redirects, bool connected)
 {
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -218,7 +218,10 @@ static ExtractCause curl_cause(CURLcode code, const Transfer *t, long redirects)
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
     case CURLE_LOGIN_DENIED:
-        return redirects > 0 ? EXTRACT_REDIRECT : EXTRACT_BAD_URL;
+        if (redirects > 0)
+            return EXTRACT_REDIRECT;
+        // Once connected it is the answer that is foreign (HTTP/0.9), not the URL.
+        return connected ? EXTRACT_PROTOCOL : EXTRACT_BAD_URL;
     case CURLE_PARTIAL_FILE:
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
@@ -281,15 +284,16 @@ static void give_back(ExtractFetcher *f, Transfer *t, ExtractFetched *result)
 static void finish_transfer(ExtractFetcher *f, Transfer *t, CURLcode code)
 {
     long status = 0, redirects = 0;
-    curl_off_t retry_after = 0;
+    curl_off_t retry_after = 0, connected = 0;
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+    curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected);
     curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after);
     // An error page that was cut short is still an error page.
     const bool refused =
         status >= 400 && (code == CURLE_OK || code == CURLE_WRITE_ERROR || code == CURLE_FILESIZE_EXCEEDED);
-    ExtractFetched result = {.cause =
-                                 code == CURLE_OK || refused ? status_cause(status) : curl_cause(code, t, redirects)};
+    ExtractFetched result = {.cause = code == CURLE_OK || refused ? status_cause(status)
+                                                                  : curl_cause(code, t, redirects, connected > 0)};
     if (result.cause != EXTRACT_OK)
         describe(t, code, status, result.cause, &result.err);
     unlink_active(f, t);

@@ -31,7 +31,8 @@ typedef struct ExtractPipeline ExtractPipeline;
 bool extract_pipeline_start(ExtractPipeline **out, const ExtractOptions *options, size_t capacity, VcErr *err);
 // At most `capacity` jobs may be inside at a time; neither call then waits for room.
 void extract_pipeline_add(ExtractPipeline *pipeline, ExtractJob *job);
-ExtractJob *extract_pipeline_take(ExtractPipeline *pipeline); // waits for a finished one
+// A finished one; NULL when none came within `seconds`.
+ExtractJob *extract_pipeline_take(ExtractPipeline *pipeline, double seconds);
 // Everything inside comes back soon, most of it cancelled.
 void extract_pipeline_cancel(ExtractPipeline *pipeline);
 void extract_pipeline_stop(ExtractPipeline **pipeline); // nothing may be inside. NULL allowed; clears

@@ -204,11 +204,10 @@ void extract_pipeline_add(ExtractPipeline *p, ExtractJob *job)
     }
 }
 
-ExtractJob *extract_pipeline_take(ExtractPipeline *p)
+ExtractJob *extract_pipeline_take(ExtractPipeline *p, double seconds)
 {
     void *item;
-    VC_ASSERT(vc_queue_get(p->done, &item));
-    return item;
+    return vc_queue_get_within(p->done, &item, seconds) ? item : NULL;
 }
 
 void extract_pipeline_cancel(ExtractPipeline *p)

@@ -185,16 +185,19 @@ static bool batch_is_due(const Stage *s)
     return count > 0 && (s->inside == 0 || vc_now() - s->last_commit > batch_seconds);
 }
 
-// Takes one finished job out of the pipeline. A cancelled one leaves the line as if it had never been in it.
-static void take_job(Stage *s)
+// Takes one finished job out of the pipeline; false when none came for a while. A cancelled one leaves the line as if
+// it had never been in it.
+static bool take_job(Stage *s)
 {
-    ExtractJob *job = extract_pipeline_take(s->pipeline);
+    ExtractJob *job = extract_pipeline_take(s->pipeline, batch_seconds / 2);
+    if (!job)
+        return false;
     s->inside--;
     if (!job->cancelled) {
         job->done = true;
         s->waiting++;
         s->waiting_bytes += job->thumbnail.bytes;
-        return;
+        return true;
     }
     ExtractJob **at = &s->head;
     while (*at != job)
@@ -203,6 +206,7 @@ static void take_job(Stage *s)
     if (s->tail == &job->next)
         s->tail = at;
     extract_job_destroy(&job);
+    return true;
 }
 
 // With dedup the line is strict: which of two equal images is the first must not depend on who was faster.
@@ -218,12 +222,12 @@ static bool process(Stage *s, VcErr *err)
         ok = start_jobs(s, err);
         if (ok && s->inside == 0 && s->exhausted)
             break;
-        if (ok && s->inside)
-            take_job(s);
-        if (ok && batch_is_due(s))
+        const bool idle = ok && s->inside && !take_job(s);
+        if (ok && (idle || batch_is_due(s)))
             ok = commit_done(s, false, err);
+        // Nothing must hang on one slow server: neither memory nor what a kill would cost.
         const bool crowded = s->waiting >= WAITING_JOBS || s->waiting_bytes >= WAITING_BYTES;
-        if (ok && crowded && may_overtake(s))
+        if (ok && (crowded || (idle && s->waiting)) && may_overtake(s))
             ok = commit_done(s, true, err);
     }
     // What is under way comes back before anything is torn down; after an error it is not wanted any more.
@@ -232,8 +236,8 @@ static bool process(Stage *s, VcErr *err)
     bool gap = false;
     while (s->inside) {
         const size_t before = s->waiting;
-        take_job(s);
-        gap = gap || s->waiting == before;
+        if (take_job(s))
+            gap = gap || s->waiting == before;
     }
     if (!ok)
         return false;
