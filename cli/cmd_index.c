@@ -25,7 +25,7 @@ static const CliHelp help = {
         "was made with are refused; --rebuild starts over.\n"
         "\n"
         "--compression zlib stores decoded pixels in zlib streams (column image_z) instead of JPEG: no loss, no JPEG\n"
-        "decoder in training, about ten times the size. --pack turns finished shards into gzip files for shipping;\n"
+        "decoder in training, about five times the size. --pack turns finished shards into gzip files for shipping;\n"
         "training needs them unpacked.\n"
         "\n"
         "--verify, --pack and --unpack work on DIR (default: the records of the workspace).",
