@@ -206,7 +206,7 @@ nn_real *nn_tape_grad(NnTape *t, NnVar *v)
         return NULL;
     if (!v->grad) {
         v->grad = take_grad(t, v->size);
-        memset(v->grad, 0, v->size * sizeof *v->grad);
+        nn_zero(t->ctx, v->grad, v->size);
     }
     return v->grad;
 }

@@ -4,6 +4,8 @@
 #include "nn/ops/chunk.h"
 #include "nn/ops/ops.h"
 
+#include <string.h>
+
 typedef struct {
     const NnKernels *kernels;
     const nn_real *a, *b;
@@ -58,6 +60,18 @@ void nn_accumulate(const NnContext *ctx, nn_real *dx, const nn_real *x, size_t n
 {
     AddJob job = {.kernels = ctx->kernels, .a = x, .y = dx};
     vc_parallel_for(ctx->pool, n, NN_CHUNK, accumulate_chunk, &job);
+}
+
+static void zero_chunk(void *arg, size_t begin, size_t end, size_t worker)
+{
+    (void)worker;
+    nn_real *x = arg;
+    memset(x + begin, 0, (end - begin) * sizeof *x);
+}
+
+void nn_zero(const NnContext *ctx, nn_real *x, size_t n)
+{
+    vc_parallel_for(ctx->pool, n, 4 * NN_CHUNK, zero_chunk, x);
 }
 
 typedef struct {

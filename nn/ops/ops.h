@@ -90,6 +90,8 @@ void nn_add_forward(const NnContext *ctx, nn_real *y, const nn_real *a, const nn
 void nn_add_backward(const NnContext *ctx, nn_real *da, nn_real *db, const nn_real *dy, size_t R, size_t C);
 // dx[n] += x[n].
 void nn_accumulate(const NnContext *ctx, nn_real *dx, const nn_real *x, size_t n);
+// x[n] = 0, by all threads: a gradient is zeroed before the first backward adds to it.
+void nn_zero(const NnContext *ctx, nn_real *x, size_t n);
 // y[N,M] = x[M,N]^T; backward of it is itself, adding.
 void nn_transpose_forward(const NnContext *ctx, nn_real *y, const nn_real *x, size_t M, size_t N);
 void nn_transpose_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, size_t M, size_t N);
