@@ -24,10 +24,11 @@ static size_t find_param(const NnParams *params, size_t at)
     size_t lo = 0, hi = params->count;
     while (lo < hi) {
         const size_t mid = lo + (hi - lo) / 2;
-        if (params->items[mid].offset + params->items[mid].size <= at)
+        if (params->items[mid].offset + params->items[mid].size <= at) {
             lo = mid + 1;
-        else
+        } else {
             hi = mid;
+        }
     }
     return lo;
 }
@@ -41,9 +42,10 @@ static void update_chunk(void *arg, size_t begin, size_t end, size_t worker)
         const NnParamInfo *p = &params->items[i];
         const size_t from = p->offset > begin ? p->offset : begin;
         const size_t to = p->offset + p->size < end ? p->offset + p->size : end;
-        if (!(p->flags & NN_PARAM_FROZEN))
+        if (!(p->flags & NN_PARAM_FROZEN)) {
             job->kernels->adamw(params->value + from, params->m + from, params->v + from, params->grad + from,
                                 to - from, p->flags & NN_PARAM_DECAY ? &job->decayed : &job->plain);
+        }
     }
 }
 

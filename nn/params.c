@@ -58,9 +58,10 @@ void nn_params_allocate(NnParams *params, bool with_moments)
 
 size_t nn_params_find(const NnParams *params, const char *name)
 {
-    for (size_t i = 0; i < params->count; i++)
+    for (size_t i = 0; i < params->count; i++) {
         if (strcmp(params->items[i].name, name) == 0)
             return i;
+    }
     return SIZE_MAX;
 }
 

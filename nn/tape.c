@@ -169,8 +169,9 @@ void nn_tape_push(NnTape *t, const NnOp *op, NnVar *out, NnVar *const *in, size_
     t->nodes = vc_grow(t->nodes, &t->cap, t->count + 1, sizeof *t->nodes);
     NnNode *node = &t->nodes[t->count++];
     *node = (NnNode){.op = op, .out = out, .count = count};
-    node->in = vc_arena_alloc(t->arena, count, sizeof *node->in);
-    memcpy(node->in, in, count * sizeof *node->in);
+    node->in = vc_arena_alloc(t->arena, count, sizeof(void *));
+    for (size_t i = 0; i < count; i++)
+        node->in[i] = in[i];
     if (saved_size) {
         void *copy = nn_tape_bytes(t, saved_size);
         memcpy(copy, saved, saved_size);
@@ -182,12 +183,13 @@ void nn_tape_push(NnTape *t, const NnOp *op, NnVar *out, NnVar *const *in, size_
 
 static nn_real *take_grad(NnTape *t, size_t size)
 {
-    for (size_t i = t->free_count; i-- > 0;)
+    for (size_t i = t->free_count; i-- > 0;) {
         if (t->free_grads[i].size == size) {
             nn_real *memory = t->free_grads[i].memory;
             t->free_grads[i] = t->free_grads[--t->free_count];
             return memory;
         }
+    }
     return nn_tape_alloc(t, size);
 }
 
@@ -238,10 +240,11 @@ static void play(NnTape *t)
         const NnNode *node = &t->nodes[i];
         if (!node->out->grad)
             continue; // did not reach the loss
-        if (node->op->pass)
+        if (node->op->pass) {
             pass_grad(t, node);
-        else
+        } else {
             node->op->backward(t, node);
+        }
         if (node->out->grad)
             give_back(t, node->out);
     }

@@ -183,19 +183,20 @@ static NnVar *attend(NnTape *t, const NnOp *op, NnVar *const *in, size_t count, 
 
 NnVar *nn_attention(NnTape *t, NnVar *q, NnVar *k, NnVar *v, size_t heads, const nn_real *key_mask, bool causal)
 {
-    const size_t C = last_dim(q);
+    VC_ASSERT(heads > 0);
+    const size_t C = last_dim(q), D = C / heads;
     VC_ASSERT(q->shape.rank == 3 && k->shape.rank == 3 && nn_shape_equal(&k->shape, &v->shape));
-    VC_ASSERT(k->shape.dim[0] == q->shape.dim[0] && last_dim(k) == C && heads > 0 && C % heads == 0);
+    VC_ASSERT(k->shape.dim[0] == q->shape.dim[0] && last_dim(k) == C && C % heads == 0);
     const NnAttention a = {.B = q->shape.dim[0],
                            .H = heads,
                            .Tq = q->shape.dim[1],
                            .Tk = k->shape.dim[1],
-                           .D = C / heads,
+                           .D = D,
                            .ldq = C,
                            .ldk = C,
                            .ldv = C,
                            .ldo = C,
-                           .scale = 1 / sqrt((double)(C / heads)),
+                           .scale = 1 / sqrt((double)D),
                            .key_mask = key_mask,
                            .causal = causal};
     return attend(t, &attention_op, (NnVar *[]){q, k, v}, 3, (const nn_real *[]){q->value, k->value, v->value}, &a);
@@ -203,18 +204,19 @@ NnVar *nn_attention(NnTape *t, NnVar *q, NnVar *k, NnVar *v, size_t heads, const
 
 NnVar *nn_attention_qkv(NnTape *t, NnVar *qkv, size_t heads, const nn_real *key_mask, bool causal)
 {
-    const size_t C = last_dim(qkv) / 3, T = qkv->shape.dim[1];
-    VC_ASSERT(qkv->shape.rank == 3 && 3 * C == last_dim(qkv) && heads > 0 && C % heads == 0);
+    VC_ASSERT(heads > 0);
+    const size_t C = last_dim(qkv) / 3, D = C / heads, T = qkv->shape.dim[1];
+    VC_ASSERT(qkv->shape.rank == 3 && 3 * C == last_dim(qkv) && C % heads == 0);
     const NnAttention a = {.B = qkv->shape.dim[0],
                            .H = heads,
                            .Tq = T,
                            .Tk = T,
-                           .D = C / heads,
+                           .D = D,
                            .ldq = 3 * C,
                            .ldk = 3 * C,
                            .ldv = 3 * C,
                            .ldo = C,
-                           .scale = 1 / sqrt((double)(C / heads)),
+                           .scale = 1 / sqrt((double)D),
                            .key_mask = key_mask,
                            .causal = causal};
     return attend(t, &attention_qkv_op, &qkv, 1, (const nn_real *[]){qkv->value, qkv->value + C, qkv->value + 2 * C},

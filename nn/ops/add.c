@@ -25,28 +25,31 @@ static void add_row_chunk(void *arg, size_t begin, size_t end, size_t worker)
 {
     (void)worker;
     const AddJob *job = arg;
-    for (size_t r = begin; r < end; r++)
+    for (size_t r = begin; r < end; r++) {
         for (size_t c = 0; c < job->C; c++)
             job->y[r * job->C + c] = job->a[r * job->C + c] + job->b[c];
+    }
 }
 
 void nn_add_forward(const NnContext *ctx, nn_real *y, const nn_real *a, const nn_real *b, size_t R, size_t C)
 {
     AddJob job = {.a = a, .b = b, .y = y, .C = C};
-    if (R == 1)
+    if (R == 1) {
         vc_parallel_for(ctx->pool, C, NN_CHUNK, add_chunk, &job);
-    else
+    } else {
         vc_parallel_for(ctx->pool, R, nn_chunk_rows(C), add_row_chunk, &job);
+    }
 }
 
 void nn_add_backward(const NnContext *ctx, nn_real *da, nn_real *db, const nn_real *dy, size_t R, size_t C)
 {
     if (da)
         nn_accumulate(ctx, da, dy, R * C);
-    if (db && R == 1)
+    if (db && R == 1) {
         nn_accumulate(ctx, db, dy, C);
-    else if (db)
+    } else if (db) {
         nn_sum_rows(ctx, db, dy, R, C);
+    }
 }
 
 static void accumulate_chunk(void *arg, size_t begin, size_t end, size_t worker)
@@ -85,11 +88,12 @@ static void transpose_rows(void *arg, size_t begin, size_t end, size_t worker)
 {
     (void)worker;
     const TransposeJob *job = arg;
-    for (size_t n = begin; n < end; n++)
+    for (size_t n = begin; n < end; n++) {
         for (size_t m = 0; m < job->M; m++) {
             nn_real *y = job->y + n * job->M + m;
             *y = (job->keep > 0 ? *y : 0) + job->x[m * job->N + n];
         }
+    }
 }
 
 void nn_transpose_forward(const NnContext *ctx, nn_real *y, const nn_real *x, size_t M, size_t N)

@@ -34,9 +34,10 @@ static void head_probabilities(const AttentionJob *job, nn_real *p, size_t b, si
     nn_gemm(NULL, NN_PLAIN, NN_TRANSPOSED, a->Tq, a->Tk, a->D, (nn_real)a->scale, q, a->ldq, k, a->ldk, 0, p, a->Tk);
     if (a->key_mask)
         job->kernels->add_rows(p, a->key_mask + b * a->Tk, a->Tq, a->Tk);
-    for (size_t i = 0; i < a->Tq && a->causal; i++)
+    for (size_t i = 0; i < a->Tq && a->causal; i++) {
         for (size_t j = i + a->Tk - a->Tq + 1; j < a->Tk; j++)
             p[i * a->Tk + j] = -(nn_real)INFINITY;
+    }
     job->kernels->softmax(p, p, a->Tq, a->Tk);
 }
 
@@ -80,21 +81,24 @@ static void backward_heads(void *arg, size_t begin, size_t end, size_t worker)
         const size_t at_q = b * a->Tq * a->ldq + h * a->D, at_k = b * a->Tk * a->ldk + h * a->D;
         const size_t at_v = b * a->Tk * a->ldv + h * a->D, at_o = b * a->Tq * a->ldo + h * a->D;
         const nn_real *p = job->saved_p + i * scores, *dout = job->dout + at_o;
-        if (job->dv)
+        if (job->dv) {
             nn_gemm(NULL, NN_TRANSPOSED, NN_PLAIN, a->Tk, a->D, a->Tq, 1, p, a->Tk, dout, a->ldo, 1, job->dv + at_v,
                     a->ldv);
+        }
         if (!job->dq && !job->dk)
             continue;
         nn_gemm(NULL, NN_PLAIN, NN_TRANSPOSED, a->Tq, a->Tk, a->D, 1, dout, a->ldo, job->v + at_v, a->ldv, 0, dp,
                 a->Tk);
         memset(ds, 0, scores * sizeof *ds);
         job->kernels->softmax_backward(ds, dp, p, a->Tq, a->Tk);
-        if (job->dq)
+        if (job->dq) {
             nn_gemm(NULL, NN_PLAIN, NN_PLAIN, a->Tq, a->D, a->Tk, scale, ds, a->Tk, job->k + at_k, a->ldk, 1,
                     job->dq + at_q, a->ldq);
-        if (job->dk)
+        }
+        if (job->dk) {
             nn_gemm(NULL, NN_TRANSPOSED, NN_PLAIN, a->Tk, a->D, a->Tq, scale, ds, a->Tk, job->q + at_q, a->ldq, 1,
                     job->dk + at_k, a->ldk);
+        }
     }
 }
 

@@ -18,9 +18,10 @@ static void forward_samples(void *arg, size_t begin, size_t end, size_t worker)
 {
     (void)worker;
     const ConcatJob *job = arg;
-    for (size_t b = begin; b < end; b++)
+    for (size_t b = begin; b < end; b++) {
         memcpy(job->y + b * job->whole + job->at, job->x + (job->one_for_all ? 0 : b * job->part),
                job->part * sizeof *job->y);
+    }
 }
 
 void nn_concat_forward(const NnContext *ctx, nn_real *y, const nn_real *x, bool one_for_all, size_t B, size_t T,
@@ -52,8 +53,9 @@ void nn_concat_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, bo
     if (!dx)
         return;
     ConcatJob job = {.kernels = ctx->kernels, .dy = dy, .dx = dx, .B = B, .part = T * C, .at = at * C, .whole = Ty * C};
-    if (one_for_all)
+    if (one_for_all) {
         vc_parallel_for(ctx->pool, T * C, 2048, backward_shared, &job);
-    else
+    } else {
         vc_parallel_for(ctx->pool, B, nn_chunk_rows(T * C), backward_samples, &job);
+    }
 }

@@ -44,12 +44,16 @@ void nn_patchify(nn_real *patches, const nn_real *images, size_t B, size_t K, si
 {
     VC_ASSERT(P > 0 && S % P == 0);
     const size_t G = S / P;
-    for (size_t b = 0; b < B; b++)
-        for (size_t n = 0; n < G * G; n++)
-            for (size_t p = 0; p < P; p++)
-                for (size_t q = 0; q < P; q++)
+    for (size_t b = 0; b < B; b++) {
+        for (size_t n = 0; n < G * G; n++) {
+            for (size_t p = 0; p < P; p++) {
+                for (size_t q = 0; q < P; q++) {
                     for (size_t k = 0; k < K; k++)
                         *patches++ = images[((b * K + k) * S + n / G * P + p) * S + n % G * P + q];
+                }
+            }
+        }
+    }
 }
 
 void nn_standardize_rows(nn_real *y, const nn_real *x, size_t R, size_t C)

@@ -18,14 +18,17 @@ static void columns_of_samples(void *arg, size_t begin, size_t end, size_t worke
     (void)worker;
     const PatchJob *job = arg;
     const size_t P = job->P, S = job->S, G = job->G, width = job->K * P * P;
-    for (size_t b = begin; b < end; b++)
+    for (size_t b = begin; b < end; b++) {
         for (size_t n = 0; n < G * G; n++) {
             nn_real *row = job->columns + (b * G * G + n) * width;
-            for (size_t k = 0; k < job->K; k++)
-                for (size_t p = 0; p < P; p++)
+            for (size_t k = 0; k < job->K; k++) {
+                for (size_t p = 0; p < P; p++) {
                     memcpy(row + (k * P + p) * P, job->images + ((b * job->K + k) * S + n / G * P + p) * S + n % G * P,
                            P * sizeof *row);
+                }
+            }
         }
+    }
 }
 
 void nn_patch_columns(const NnContext *ctx, nn_real *columns, const nn_real *images, size_t B, size_t K, size_t S,
@@ -48,16 +51,18 @@ static void images_of_samples(void *arg, size_t begin, size_t end, size_t worker
     (void)worker;
     const PatchJob *job = arg;
     const size_t P = job->P, S = job->S, G = job->G, width = job->K * P * P;
-    for (size_t b = begin; b < end; b++)
+    for (size_t b = begin; b < end; b++) {
         for (size_t n = 0; n < G * G; n++) {
             const nn_real *row = job->dcolumns + (b * G * G + n) * width;
-            for (size_t k = 0; k < job->K; k++)
+            for (size_t k = 0; k < job->K; k++) {
                 for (size_t p = 0; p < P; p++) {
                     nn_real *pixels = job->dimages + ((b * job->K + k) * S + n / G * P + p) * S + n % G * P;
                     for (size_t c = 0; c < P; c++)
                         pixels[c] += row[(k * P + p) * P + c];
                 }
+            }
         }
+    }
 }
 
 void nn_patch_embed_backward(const NnContext *ctx, nn_real *dimages, nn_real *dw, nn_real *db, const nn_real *dy,

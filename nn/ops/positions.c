@@ -39,12 +39,13 @@ void nn_interpolate_positions(nn_real *out, const nn_real *in, size_t prefix, si
             cubic_weights(wx, sx - floor(sx));
             for (size_t c = 0; c < C; c++) {
                 double sum = 0;
-                for (int i = 0; i < 4; i++)
+                for (int i = 0; i < 4; i++) {
                     for (int j = 0; j < 4; j++) {
                         const size_t row = clamp_index((ptrdiff_t)floor(sy) + i - 1, G);
                         const size_t column = clamp_index((ptrdiff_t)floor(sx) + j - 1, G);
                         sum += wy[i] * wx[j] * (double)in[(row * G + column) * C + c];
                     }
+                }
                 out[c] = (nn_real)sum;
             }
         }
@@ -57,8 +58,8 @@ void nn_sincos_positions(nn_real *out, size_t G, size_t C)
     const size_t quarter = C / 4;
     memset(out, 0, C * sizeof *out);
     out += C;
-    for (size_t y = 0; y < G; y++)
-        for (size_t x = 0; x < G; x++, out += C)
+    for (size_t y = 0; y < G; y++) {
+        for (size_t x = 0; x < G; x++, out += C) {
             for (size_t k = 0; k < quarter; k++) {
                 const double w = pow(10000, -(double)k / (double)quarter);
                 out[k] = (nn_real)sin((double)x * w);
@@ -66,4 +67,6 @@ void nn_sincos_positions(nn_real *out, size_t G, size_t C)
                 out[2 * quarter + k] = (nn_real)sin((double)y * w);
                 out[3 * quarter + k] = (nn_real)cos((double)y * w);
             }
+        }
+    }
 }

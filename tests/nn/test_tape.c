@@ -330,7 +330,7 @@ static void positions_keep_what_they_must(void **state)
     for (int i = 0; i < (2 + G * G) * C; i++)
         assert_close((double)out[i], (double)in[i], 1e-5);
     for (int i = 0; i < G * G; i++) // a plane stays a plane where the border is far
-        in[(2 + i) * C] = (nn_real)(2 * (i / G) - i % G);
+        in[(2 + i) * C] = (nn_real)(2 * (int)(i / G) - i % G);
     nn_interpolate_positions(out, in, 2, G, OUT, C);
     const double y = (4 + 0.5) * G / OUT - 0.5, x = (4 + 0.5) * G / OUT - 0.5;
     assert_close((double)out[(2 + 4 * OUT + 4) * C], 2 * y - x, 1e-5);
