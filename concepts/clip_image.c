@@ -48,7 +48,7 @@ static void embed(const ClipModel *m, ClipWork *w, const float *pixels, size_t n
     const size_t patches = grid_of(m) * grid_of(m), tokens = patches + 1, columns = 3 * p * p;
     for (size_t i = 0; i < n; i++)
         patch_columns(m, w->f + i * patches * columns, pixels + i * 3 * s * s);
-    clip_linear(w, w->h, w->f, m->patch, clip_pad_rows(n * patches), columns, width, 0);
+    clip_linear(w, w->h, w->f, m->patch, n * patches, columns, width, false);
     for (size_t i = 0; i < n; i++) {
         float *x = w->x + i * tokens * width;
         memcpy(x, m->class_token, width * sizeof *x);
@@ -56,13 +56,12 @@ static void embed(const ClipModel *m, ClipWork *w, const float *pixels, size_t n
         w->nn.kernels->add(x, m->image_positions, tokens * width);
     }
     clip_norm(w, w->x, w->x, m->pre, n * tokens, width, m->info.image.eps);
-    memset(w->x + n * tokens * width, 0, (clip_pad_rows(n * tokens) - n * tokens) * width * sizeof *w->x);
 }
 
 static void encode_chunk(const ClipModel *m, ClipWork *w, const float *pixels, size_t n, float *out)
 {
     const ClipTower *t = &m->info.image;
-    const size_t tokens = tokens_of(m), few = clip_pad_rows(n);
+    const size_t tokens = tokens_of(m);
     size_t lengths[MAX_IMAGES], first[MAX_IMAGES] = {0};
     for (size_t i = 0; i < n; i++)
         lengths[i] = tokens;
@@ -71,11 +70,8 @@ static void encode_chunk(const ClipModel *m, ClipWork *w, const float *pixels, s
     for (size_t l = 0; l + 1 < t->layers; l++)
         clip_block(w, t, &m->image_blocks[l], &packing, n * tokens);
     clip_last_block(w, t, &m->image_blocks[t->layers - 1], &packing, n * tokens, first);
-    clip_norm(w, w->h, w->x, m->post, few, t->width, t->eps);
-    float *projected = vc_arena_alloc(w->nn.scratch, few * m->info.dim, sizeof *projected);
-    clip_linear(w, projected, w->h, m->image_projection, few, t->width, m->info.dim, 0);
-    memcpy(out, projected, n * m->info.dim * sizeof *out);
-    vc_arena_reset(w->nn.scratch);
+    clip_norm(w, w->h, w->x, m->post, n, t->width, t->eps);
+    clip_linear(w, out, w->h, m->image_projection, n, t->width, m->info.dim, false);
 }
 
 typedef struct {

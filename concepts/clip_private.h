@@ -50,13 +50,6 @@ bool clip_load_weights(ClipModel *m, VcErr *err);
 
 // ---- clip_tower.c ----
 
-enum { CLIP_ROWS = 16 }; // rows of every product are a multiple of this (clip_tower.c says why)
-
-static inline size_t clip_pad_rows(size_t rows)
-{
-    return (rows + CLIP_ROWS - 1) / CLIP_ROWS * CLIP_ROWS;
-}
-
 // Memory of one thread for at most `rows` rows of one tower; all but the arena are views into one block.
 typedef struct {
     NnContext nn;
@@ -67,9 +60,9 @@ typedef struct {
 void clip_work_init(ClipWork *w, const ClipTower *tower, size_t rows, size_t columns); // columns: 3 * P * P or 0
 void clip_work_finish(ClipWork *w);
 
-// y[R][out] = x[R][in] w^T + b; beta 1 adds to y. R is a multiple of CLIP_ROWS.
+// y[R][out] = x[R][in] w^T + b; add: y += instead.
 void clip_linear(const ClipWork *w, float *y, const float *x, ClipLinear layer, size_t rows, size_t in, size_t out,
-                 float beta);
+                 bool add);
 void clip_norm(const ClipWork *w, float *y, const float *x, ClipNorm norm, size_t rows, size_t width, double eps);
 
 // Sequences lie one after the other in x: sequence i has lengths[i] rows.
@@ -81,7 +74,7 @@ typedef struct {
 // One whole block on w->x.
 void clip_block(ClipWork *w, const ClipTower *t, const ClipBlock *b, const ClipPacking *p, size_t rows);
 // The last block for one row of each sequence alone (pooled[i]: its place in the sequence), which then stand at the
-// head of w->x: [count padded][W]. Keys and values are still those of all rows.
+// head of w->x: [count][W]. Keys and values are still those of all rows.
 void clip_last_block(ClipWork *w, const ClipTower *t, const ClipBlock *b, const ClipPacking *p, size_t rows,
                      const size_t *pooled);
 

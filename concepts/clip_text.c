@@ -39,7 +39,7 @@ static void encode_group(const TextJob *job, ClipWork *w, size_t first, size_t c
 {
     const ClipModel *m = job->m;
     const ClipTower *t = &m->info.text;
-    const size_t width = t->width, few = clip_pad_rows(count);
+    const size_t width = t->width;
     size_t pooled[TEXT_ROWS], rows = 0;
     for (size_t i = 0; i < count; i++) {
         const int32_t *ids = job->ids + (first + i) * m->info.context;
@@ -50,16 +50,12 @@ static void encode_group(const TextJob *job, ClipWork *w, size_t first, size_t c
         pooled[i] = length - 1; // cut there: causal attention never looks further
         rows += length;
     }
-    memset(w->x + rows * width, 0, (clip_pad_rows(rows) - rows) * width * sizeof *w->x);
     const ClipPacking packing = {count, job->lengths + first, true};
     for (size_t l = 0; l + 1 < t->layers; l++)
         clip_block(w, t, &m->text_blocks[l], &packing, rows);
     clip_last_block(w, t, &m->text_blocks[t->layers - 1], &packing, rows, pooled);
-    clip_norm(w, w->h, w->x, m->final, few, width, t->eps);
-    float *projected = vc_arena_alloc(w->nn.scratch, few * m->info.dim, sizeof *projected);
-    clip_linear(w, projected, w->h, m->text_projection, few, width, m->info.dim, 0);
-    memcpy(job->out + first * m->info.dim, projected, count * m->info.dim * sizeof *projected);
-    vc_arena_reset(w->nn.scratch);
+    clip_norm(w, w->h, w->x, m->final, count, width, t->eps);
+    clip_linear(w, job->out + first * m->info.dim, w->h, m->text_projection, count, width, m->info.dim, false);
 }
 
 static void encode_groups(void *ctx, size_t begin, size_t end, size_t worker)

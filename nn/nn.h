@@ -16,6 +16,7 @@
 #include "nn/kernels/kernels.h"
 #include "nn/ops/ops.h"
 #include "nn/real.h"
+#include "nn/rows.h"
 #include "nn/safetensors.h"
 #include "nn/schedule.h"
 #include "nn/tape.h"

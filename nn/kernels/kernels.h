@@ -22,6 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { NN_PANEL = 32 }; // columns of a packed panel of weights
+
 // AdamW (Loshchilov & Hutter, 2019) for one group at one step t, with the bias corrections folded in.
 typedef struct {
     nn_real keep; // 1 - lr x weight decay
@@ -73,6 +75,14 @@ typedef struct NnKernels {
     // out[C] += sum_r x[r], rows in order, each added as a float. Exact.
     void (*sum_rows)(nn_real *out, const nn_real *x, size_t rows, size_t width);
     nn_real (*dot)(const nn_real *a, const nn_real *b, size_t n); // sum in double, 1 ulp + 1e-15 x sum |a b|
+
+    // nn/rows.h. panel[k][NN_PANEL] = w[columns][k] turned, columns past `columns` are 0; w has rows of ldw. Exact.
+    void (*pack_panel)(nn_real *panel, const nn_real *w, size_t ldw, size_t columns, size_t k);
+    // y[r][j] = (add ? y[r][j] : 0) + sum over k of x[r][k] panel[k][j] for j < columns <= NN_PANEL. The terms of an
+    // element are added in the order of k from 0 on, the sum to y last: bits depend on its row and column alone, not
+    // on `rows`, `columns` or its place. (k + 1) 6e-8 x sum |x panel|, + 1 ulp of y.
+    void (*panel_product)(nn_real *y, size_t ldy, const nn_real *x, size_t ldx, const nn_real *panel, size_t rows,
+                          size_t columns, size_t k, int add);
 
     // m = beta1 m + (1-beta1) g; v = beta2 v + (1-beta2) g^2; p = keep p - step m / (sqrt(v) inv_sqrt_c2 + eps), every
     // operation rounded by itself. Exact: the same bits at every level.

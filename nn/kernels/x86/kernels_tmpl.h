@@ -442,6 +442,92 @@ TARGET static void NAME(f32_to_bf16)(void *out, const float *in, size_t n)
     nn_kernels_reference()->f32_to_bf16(p + 2 * i, in + i, n - i);
 }
 
+// ---- products with packed panels (nn/rows.h) ------------------------------------------------------------------------
+
+// Turns 4 x 4 at a time with the shuffles every x86-64 has.
+TARGET static void NAME(pack_panel)(float *panel, const float *w, size_t ldw, size_t columns, size_t k)
+{
+    const size_t whole = columns / 4 * 4, deep = k / 4 * 4;
+    for (size_t j = 0; j < whole; j += 4)
+        for (size_t i = 0; i < deep; i += 4) {
+            const float *from = w + j * ldw + i;
+            float *to = panel + i * NN_PANEL + j;
+            __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + ldw), c = _mm_loadu_ps(from + 2 * ldw);
+            __m128 d = _mm_loadu_ps(from + 3 * ldw);
+            _MM_TRANSPOSE4_PS(a, b, c, d);
+            _mm_storeu_ps(to, a);
+            _mm_storeu_ps(to + NN_PANEL, b);
+            _mm_storeu_ps(to + 2 * NN_PANEL, c);
+            _mm_storeu_ps(to + 3 * NN_PANEL, d);
+        }
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = i < deep ? whole : 0; j < NN_PANEL; j++)
+            panel[i * NN_PANEL + j] = j < columns ? w[j * ldw + i] : 0.0F;
+}
+
+// ROWS rows by two vectors of columns: all sums stay in registers.
+#define ROWS (LANES == 16 ? 12 : 6)
+TARGET static inline __attribute__((always_inline)) void
+NAME(panel_tile)(float *y, size_t ldy, const float *x, size_t ldx, const float *panel, size_t k, int add, int rows)
+{
+    V sum[ROWS][2];
+    for (int r = 0; r < rows; r++)
+        sum[r][0] = sum[r][1] = V_ZERO();
+    for (size_t i = 0; i < k; i++) {
+        const V a = V_LOAD(panel + i * NN_PANEL), b = V_LOAD(panel + i * NN_PANEL + LANES);
+        for (int r = 0; r < rows; r++) {
+            const V v = V_SET(x[(size_t)r * ldx + i]);
+            sum[r][0] = V_FMA(v, a, sum[r][0]);
+            sum[r][1] = V_FMA(v, b, sum[r][1]);
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        float *out = y + (size_t)r * ldy;
+        V_STORE(out, add ? V_ADD(V_LOAD(out), sum[r][0]) : sum[r][0]);
+        V_STORE(out + LANES, add ? V_ADD(V_LOAD(out + LANES), sum[r][1]) : sum[r][1]);
+    }
+}
+
+// The same for any number of rows up to ROWS, each with code of its own.
+TARGET static void NAME(panel_rows)(float *y, size_t ldy, const float *x, size_t ldx, const float *panel, size_t k,
+                                    int add, size_t rows)
+{
+#define CASE(n)                                             \
+    case n:                                                 \
+        NAME(panel_tile)(y, ldy, x, ldx, panel, k, add, n); \
+        break;
+    switch (rows) {
+        CASE(1)
+        CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#if LANES == 16
+            CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#endif
+    }
+#undef CASE
+}
+
+TARGET static void NAME(panel_product)(float *y, size_t ldy, const float *x, size_t ldx, const float *panel,
+                                       size_t rows, size_t columns, size_t k, int add)
+{
+    for (size_t r = 0; r < rows; r += ROWS) {
+        const size_t n = rows - r < ROWS ? rows - r : ROWS;
+        if (columns == NN_PANEL) {
+            for (size_t j = 0; j < NN_PANEL; j += 2 * LANES)
+                NAME(panel_rows)(y + r * ldy + j, ldy, x + r * ldx, ldx, panel + j, k, add, n);
+            continue;
+        }
+        float part[ROWS * NN_PANEL]; // a narrow panel is computed whole and stored in part
+        for (size_t j = 0; j < NN_PANEL; j += 2 * LANES)
+            NAME(panel_rows)(part + j, NN_PANEL, x + r * ldx, ldx, panel + j, k, 0, n);
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < columns; j++) {
+                float *out = y + (r + i) * ldy + j;
+                *out = add ? *out + part[i * NN_PANEL + j] : part[i * NN_PANEL + j];
+            }
+    }
+}
+#undef ROWS
+
 #undef FOR_ROW
 #undef WHOLE
 #undef PIECE
@@ -462,6 +548,8 @@ static void NAME(fill)(NnKernels *k)
     k->log_sum_exp = NAME(log_sum_exp);
     k->dot = NAME(dot);
     k->sum_rows = NAME(sum_rows);
+    k->pack_panel = NAME(pack_panel);
+    k->panel_product = NAME(panel_product);
     k->adamw = NAME(adamw);
     k->add = NAME(add);
     k->scale = NAME(scale);
