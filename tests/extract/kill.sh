@@ -13,10 +13,13 @@ awk -v url="$url" 'BEGIN {
             printf "{\"url\": \"%s%s/%05d.jpg\", \"caption\": \"caption %d of %d\"}\n", url, kind, i, k, i
     }
 }' >"$tmp/list.jsonl"
-run() { # run WORKSPACE PREFIX...
-    ws=$1
-    shift
-    "$@" "$VICHA" extract -q -w "$ws" "$tmp/list.jsonl" --shard-images 300 --retries 0 --timeout 5 --connections 16 2>"$tmp/stderr"
+start() { # start WORKSPACE: sets $pid
+    "$VICHA" extract -q -w "$1" "$tmp/list.jsonl" --shard-images 300 --retries 0 --timeout 5 --connections 16 2>"$tmp/stderr" &
+    pid=$!
+}
+run() { # run WORKSPACE
+    start "$1"
+    wait $pid
 }
 run "$tmp/whole"
 check "exit status of the undisturbed run" $? 3
@@ -37,7 +40,10 @@ rounds=0
 mkdir "$tmp/ws"
 # Pauses of 20 to 620 ms, the same for the same seed.
 for pause in $(awk -v n="$tries" -v seed="$seed" 'BEGIN { srand(seed); for (i = 0; i < n; i++) printf "%.3f\n", 0.02 + rand() * 0.6 }'); do
-    run "$tmp/ws" timeout -s KILL "$pause"
+    start "$tmp/ws"
+    sleep "$pause" # the random moment itself
+    kill -KILL $pid 2>/dev/null
+    wait $pid
     status=$?
     if [ $status = 137 ]; then
         kills=$((kills + 1))
