@@ -167,13 +167,14 @@ static bool write_rejected(ExtractCommitter *c, const ExtractJob *job, VcErr *er
     return vc_stmt_run(c->rejected, err);
 }
 
-bool extract_commit(ExtractCommitter *c, ExtractJob *const *jobs, size_t count, VcErr *err)
+// One transaction: jobs from *at on, until the shard is full.
+static bool commit_some(ExtractCommitter *c, ExtractJob *const *jobs, size_t count, size_t *at, VcErr *err)
 {
     if (!vc_db_begin(c->ws->db, err))
         return false;
     bool ok = true;
-    for (size_t i = 0; ok && i < count; i++) {
-        ExtractJob *job = jobs[i];
+    for (; ok && *at < count && !extract_store_full(c->store); ++*at) {
+        ExtractJob *job = jobs[*at];
         if (job->cause == EXTRACT_OK && c->dedup == EXTRACT_DEDUP_EXACT)
             ok = find_twin(c, job, err);
         ok = ok && (job->cause == EXTRACT_OK ? write_stored(c, job, err) : write_rejected(c, job, err));
@@ -183,4 +184,12 @@ bool extract_commit(ExtractCommitter *c, ExtractJob *const *jobs, size_t count, 
     vc_db_rollback(c->ws->db);
     extract_store_rolled_back(c->store);
     return false;
+}
+
+bool extract_commit(ExtractCommitter *c, ExtractJob *const *jobs, size_t count, VcErr *err)
+{
+    bool ok = true;
+    for (size_t at = 0; ok && at < count;)
+        ok = commit_some(c, jobs, count, &at, err);
+    return ok;
 }

@@ -221,6 +221,12 @@ bool extract_store_add(ExtractStore *s, const ExtractRecord *r, VcErr *err)
     return vc_stmt_run(s->add_file, err);
 }
 
+bool extract_store_full(const ExtractStore *s)
+{
+    return s->images + s->batch_images >= s->options.shard_images ||
+           s->committed + s->batch.len >= s->options.shard_bytes;
+}
+
 bool extract_store_sync(ExtractStore *s, VcErr *err)
 {
     if (s->batch_images == 0)
@@ -250,8 +256,7 @@ bool extract_store_committed(ExtractStore *s, VcErr *err)
     s->images += s->batch_images;
     vc_str_clear(&s->batch);
     s->batch_images = 0;
-    const bool full = s->images >= s->options.shard_images || s->committed >= s->options.shard_bytes;
-    return s->fd < 0 || !full || extract_store_finish(s, err);
+    return s->fd < 0 || !extract_store_full(s) || extract_store_finish(s, err);
 }
 
 bool extract_store_finish(ExtractStore *s, VcErr *err)
@@ -274,6 +279,7 @@ bool extract_store_finish(ExtractStore *s, VcErr *err)
         return vc_fail_errno(err, "cannot rename '%s' to '%s'", s->part, s->final);
     close(s->fd);
     s->fd = -1;
+    s->committed = s->images = 0; // the next shard begins with the next image
     return vc_sync_parent(s->final, err) && mark_finished(s, err);
 }
 
