@@ -26,14 +26,22 @@ typedef struct {
 static const Shape usual[] = {{2048, 2048, 2048}, {1600, 3072, 768}, {1600, 768, 3072}, {1600, 2304, 768},
                               {400, 3072, 768},   {50, 3072, 768},   {50, 50, 64}};
 
+// "MxNxK"
 static bool parse_shape(const char *text, Shape *out)
 {
-    unsigned long m, n, k;
-    char rest;
-    if (sscanf(text, "%7lux%7lux%7lu%c", &m, &n, &k, &rest) != 3 || m == 0 || n == 0 || k == 0)
-        return false;
-    *out = (Shape){m, n, k};
-    return m <= 65536 && n <= 65536 && k <= 65536; // 16 GiB a matrix
+    size_t *sizes[] = {&out->m, &out->n, &out->k};
+    for (int i = 0; i < 3; i++) {
+        const size_t digits = strcspn(text, "x");
+        char *number = vc_strndup(text, digits);
+        int64_t value;
+        const bool ok = vc_parse_i64(number, &value) && value >= 1 && value <= 65536; // 16 GiB a matrix
+        free(number);
+        if (!ok || (text[digits] == 'x') != (i < 2))
+            return false;
+        *sizes[i] = (size_t)value;
+        text += digits + 1;
+    }
+    return true;
 }
 
 static int by_value(const void *pa, const void *pb)

@@ -62,10 +62,11 @@ static void say(Doctor *d, State state, const char *check, const char *text, con
     vc_str_putf(&line, "{\"check\": \"%s\", \"state\": \"%s\", \"text\": ", check, states[state]);
     vc_str_put_json(&line, text, strlen(text), false);
     vc_str_put(&line, ", \"mend\": ");
-    if (mend != NULL)
+    if (mend != NULL) {
         vc_str_put_json(&line, mend, strlen(mend), false);
-    else
+    } else {
         vc_str_put(&line, "null");
+    }
     vc_str_put(&line, extra != NULL ? extra : "");
     printf("%s}\n", line.data);
     fflush(stdout);
@@ -76,10 +77,11 @@ static void say(Doctor *d, State state, const char *check, const char *text, con
 static void put_member(VcStr *extra, const char *key, const char *value)
 {
     vc_str_putf(extra, ", \"%s\": ", key);
-    if (value != NULL)
+    if (value != NULL) {
         vc_str_put_json(extra, value, strlen(value), false);
-    else
+    } else {
         vc_str_put(extra, "null");
+    }
 }
 
 // ---- processor -----------------------------------------------------------------------------------------------------
@@ -174,10 +176,11 @@ static bool check_blas(Doctor *d)
     const char *mend = info.env_coretype != NULL      ? "unset OPENBLAS_CORETYPE"
                        : getenv("LD_PRELOAD") != NULL ? "unset LD_PRELOAD"
                                                       : "install another OpenBLAS: on Debian libopenblas0-pthread";
-    if (ok)
+    if (ok) {
         say(d, OK, "products", "matrix products are right against plain C, in every transpose", NULL, NULL);
-    else
+    } else {
         say(d, WRONG, "products", err.text, mend, NULL);
+    }
     vc_str_finish(&text);
     vc_str_finish(&extra);
     vc_str_finish(&mapped);
@@ -266,9 +269,10 @@ static bool measure(const Doctor *d, const char *coretype, Speed *out, VcErr *er
     int status = 0;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
-    if (WIFSIGNALED(status))
+    if (WIFSIGNALED(status)) {
         return vc_fail(err, VC_ERR_IO, "'vicha bench gemm' was ended by signal %d (%s)", WTERMSIG(status),
                        strsignal(WTERMSIG(status)));
+    }
     return (WIFEXITED(status) && WEXITSTATUS(status) == 0 && out->one > 0) ||
            vc_fail(err, VC_ERR_IO, "'vicha bench gemm' failed with status %d", WEXITSTATUS(status));
 }
@@ -313,9 +317,10 @@ static void check_speed(Doctor *d)
     vc_str_putf(&text, "1024 x 1024 x 1024 with %s: %.0f GFLOP/s with 1 thread", now.corename, now.one);
     if (peak > 0)
         vc_str_putf(&text, " (%.0f%% of %.0f)", 100 * now.one / peak, peak);
-    if (d->threads > 1)
+    if (d->threads > 1) {
         vc_str_putf(&text, ", %.0f with %zu%s", now.all, d->threads,
                     now.all < 1.2 * now.one ? " (the processors are busy with something else)" : "");
+    }
     vc_str_putf(&extra, ", \"gflops_1\": %.1f, \"threads\": %zu, \"gflops\": %.1f, \"peak_1\": %.1f", now.one,
                 d->threads, now.all, peak);
     say(d, state, "speed", text.data, mend.data, extra.data);
@@ -337,9 +342,10 @@ static void check_environment(Doctor *d)
     for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
         const char *value = getenv(variables[i].name);
         put_member(&extra, variables[i].name, value);
-        if (value != NULL)
+        if (value != NULL) {
             vc_str_putf(&text, "%s%s=%s (%s)", text.len > 0 ? "; " : "", variables[i].name, value,
                         variables[i].meaning);
+        }
     }
     say(d, OK, "variables",
         text.len > 0 ? text.data : "none of OPENBLAS_CORETYPE, OPENBLAS_NUM_THREADS, OMP_NUM_THREADS", NULL,

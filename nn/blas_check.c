@@ -125,12 +125,13 @@ static bool compare(const Work *w, size_t m, size_t n, size_t k, NnTranspose ta,
             } else if (beta == 0) {
                 continue; // NaN there; the pass with beta looks at it
             }
-            if (!(fabs(got - want) <= allowed))
+            if (!(fabs(got - want) <= allowed)) {
                 return vc_fail(err, VC_ERR_FORMAT,
                                "%s is wrong: %zu x %zu x %zu, A %s, B %s, beta %g: element [%zu][%zu] is %.9g and "
                                "should be %.9g",
                                gemm_symbol + 6, m, n, k, ta == NN_TRANSPOSED ? "transposed" : "plain",
                                tb == NN_TRANSPOSED ? "transposed" : "plain", beta, i, j, got, want);
+            }
         }
     }
     return true;
@@ -224,18 +225,20 @@ bool nn_blas_check(VcErr *err)
     nn_blas_info(&info); // also sets one thread
     char ours[sizeof info.file];
     symbol_file("openblas_get_config", ours, sizeof ours);
-    if (strcmp(info.file, ours) != 0)
+    if (strcmp(info.file, ours) != 0) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "the matrix products would come from '%s' and not from OpenBLAS ('%s'): another BLAS was loaded "
                        "before it. Look at LD_PRELOAD and LD_LIBRARY_PATH, or install libopenblas0 and build again",
                        info.file, ours);
+    }
     if (nn_gemm_check_with(nn_gemm_direct, err))
         return true;
-    if (info.env_coretype != NULL)
+    if (info.env_coretype != NULL) {
         return vc_prefix(err,
                          "the BLAS of this machine cannot be used (%s, core type %s, '%s'; OPENBLAS_CORETYPE=%s is set "
                          "in the environment: unset it, or install another OpenBLAS)",
                          info.config, info.corename, info.file, info.env_coretype);
+    }
     return vc_prefix(err,
                      "the BLAS of this machine cannot be used (%s, core type %s, '%s'; set OPENBLAS_CORETYPE=Haswell "
                      "or install another OpenBLAS)",

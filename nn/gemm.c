@@ -42,13 +42,14 @@ static void blas_one_thread(void)
     openblas_set_num_threads(1);
     // The variable is the user's word; what OpenBLAS found by itself (the processor count) is not.
     const char *asked = getenv("OPENBLAS_NUM_THREADS");
-    if (asked != NULL)
+    if (asked != NULL) {
         vc_warn("OPENBLAS_NUM_THREADS=%s has no effect: matrix products are spread over the program's own threads "
                 "(--threads N), and OpenBLAS runs with one",
                 asked);
-    else
+    } else {
         vc_debug("OpenBLAS would use %d threads; it runs with one, under the program's own (--threads N)",
                  blas_start.threads);
+    }
 }
 
 // An OpenMP build of OpenBLAS keeps the thread count per calling thread, so every thread says it once.
@@ -84,6 +85,7 @@ static CBLAS_TRANSPOSE cblas_trans(NnTranspose t)
     return t == NN_TRANSPOSED ? CblasTrans : CblasNoTrans;
 }
 
+// NOLINTNEXTLINE(readability-function-size): the BLAS's own list of arguments
 void nn_gemm_direct(NnTranspose ta, NnTranspose tb, size_t m, size_t n, size_t k, nn_real alpha, const nn_real *a,
                     size_t lda, const nn_real *b, size_t ldb, nn_real beta, nn_real *c, size_t ldc)
 {
@@ -160,13 +162,15 @@ static void choose_tiles(Tiles *t)
         if (t->across * t->down >= TILES_WANTED || rows * columns <= TILE_AREA ||
             rows * columns <= (size_t)TILE_WORK / t->k)
             return;
-        if (rows >= columns)
+        if (rows >= columns) {
             rows = (rows + 1) / 2;
-        else
+        } else {
             columns = (columns + 1) / 2;
+        }
     }
 }
 
+// NOLINTNEXTLINE(readability-function-size)
 void nn_gemm(VcPool *pool, NnTranspose ta, NnTranspose tb, size_t m, size_t n, size_t k, nn_real alpha,
              const nn_real *a, size_t lda, const nn_real *b, size_t ldb, nn_real beta, nn_real *c, size_t ldc)
 {

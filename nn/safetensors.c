@@ -39,9 +39,10 @@ static bool read_shape(const Shard *s, const char *name, const VcJson *json, NnS
     if (!vc_json_is_array(json))
         return bad_tensor(s, name, "'shape' is missing or no array", err);
     const size_t rank = vc_json_length(json);
-    if (rank > NN_MAX_RANK)
+    if (rank > NN_MAX_RANK) {
         return vc_fail(err, VC_ERR_LIMIT, "'%s': header of tensor '%.200s': %zu dimensions, at most %d are supported",
                        s->path, name, rank, NN_MAX_RANK);
+    }
     *shape = (NnShape){.rank = rank};
     for (size_t i = 0; i < rank; i++) {
         const int64_t d = vc_json_int(vc_json_item(json, i), -1);
@@ -60,11 +61,12 @@ static bool read_offsets(const Shard *s, const char *name, const VcJson *json, u
     const int64_t b = vc_json_int(vc_json_item(json, 0), -1), e = vc_json_int(vc_json_item(json, 1), -1);
     if (b < 0 || e < b)
         return bad_tensor(s, name, "'data_offsets' do not run forwards", err);
-    if ((uint64_t)e > size)
+    if ((uint64_t)e > size) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "'%s': tensor '%.200s' ends at byte %lld of the data, but the file holds only %llu: it is cut "
                        "short or its header lies",
                        s->path, name, (long long)e, (unsigned long long)size);
+    }
     *begin = (uint64_t)b;
     *end = (uint64_t)e;
     return true;
@@ -87,13 +89,15 @@ static bool read_tensor(const Shard *s, const char *name, const VcJson *json, co
     if (!read_offsets(s, name, vc_json_member(json, "data_offsets"), size, &begin, &end, err))
         return false;
     char shape[NN_SHAPE_TEXT];
-    if (!nn_shape_count(&out->shape, &out->count) || !nn_shape_bytes(&out->shape, out->dtype, &out->bytes))
+    if (!nn_shape_count(&out->shape, &out->count) || !nn_shape_bytes(&out->shape, out->dtype, &out->bytes)) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s': tensor '%.200s': %s %s is more than memory can address", s->path,
                        name, dtype, nn_shape_text(&out->shape, shape));
-    if (out->bytes != end - begin)
+    }
+    if (out->bytes != end - begin) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s': tensor '%.200s': %s %s needs %zu bytes, its data_offsets give %llu",
                        s->path, name, dtype, nn_shape_text(&out->shape, shape), out->bytes,
                        (unsigned long long)(end - begin));
+    }
     out->data = data + begin;
     return true;
 }
@@ -127,34 +131,40 @@ static bool check_cover(const Shard *s, NnStored *tensors, size_t count, const u
         qsort(tensors, count, sizeof *tensors, by_place);
     const uint8_t *at = data;
     for (size_t i = 0; i < count; i++) {
-        if (tensors[i].data < at)
+        if (tensors[i].data < at) {
             return vc_fail(err, VC_ERR_FORMAT, "'%s': tensors '%.200s' and '%.200s' overlap", s->path,
                            tensors[i - 1].name, tensors[i].name);
-        if (tensors[i].data > at)
+        }
+        if (tensors[i].data > at) {
             return vc_fail(err, VC_ERR_FORMAT, "'%s': %zu bytes before tensor '%.200s' belong to no tensor", s->path,
                            (size_t)(tensors[i].data - at), tensors[i].name);
+        }
         at += tensors[i].bytes;
     }
-    if ((uint64_t)(at - data) != size)
+    if ((uint64_t)(at - data) != size) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s': %llu bytes after the last tensor belong to none", s->path,
                        (unsigned long long)(size - (uint64_t)(at - data)));
+    }
     return true;
 }
 
 static bool read_header(Shard *s, uint64_t *header_size, VcErr *err)
 {
-    if (s->map.size < 8)
+    if (s->map.size < 8) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is no safetensors file: %zu bytes, at least 8 + header are needed",
                        s->path, s->map.size);
+    }
     uint64_t n;
     memcpy(&n, s->map.data, sizeof n);
-    if (n > NN_SAFETENSORS_MAX_HEADER)
+    if (n > NN_SAFETENSORS_MAX_HEADER) {
         return vc_fail(err, VC_ERR_LIMIT,
                        "'%s' is no safetensors file, or a damaged one: header of %llu bytes, at most %d are accepted",
                        s->path, (unsigned long long)n, NN_SAFETENSORS_MAX_HEADER);
-    if (n > s->map.size - 8)
+    }
+    if (n > s->map.size - 8) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is cut short: header of %llu bytes in a file of %zu", s->path,
                        (unsigned long long)n, s->map.size);
+    }
     const char *text = (const char *)s->map.data + 8;
     if (n < 2 || text[0] != '{')
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is no safetensors file: its header does not begin with '{'", s->path);
@@ -245,10 +255,11 @@ static bool read_shards(NnSafetensors *st, const VcJson *map, VcErr *err)
     VcJson *value;
     while (vc_json_next_member(map, &iter, &name, &value)) {
         const char *file = vc_json_string(value, NULL);
-        if (file == NULL || !plain_file_name(file))
+        if (file == NULL || !plain_file_name(file)) {
             return vc_fail(err, VC_ERR_FORMAT,
                            "'%s': weight_map of '%.200s' must be the name of a file in the same folder", st->path,
                            name);
+        }
         char *path = beside(st->path, file);
         bool ok = true;
         if (!has_shard(st, path)) {
@@ -271,9 +282,10 @@ static bool check_weight_map(const NnSafetensors *st, const VcJson *map, VcErr *
     while (vc_json_next_member(map, &iter, &name, &value)) {
         const NnStored *t = nn_safetensors_find(st, name);
         const char *file = vc_json_string(value, NULL);
-        if (t == NULL || strcmp(vc_path_base(t->file), file) != 0)
+        if (t == NULL || strcmp(vc_path_base(t->file), file) != 0) {
             return vc_fail(err, VC_ERR_FORMAT, "'%s': tensor '%.200s' should be in '%s' and is not", st->path, name,
                            file);
+        }
     }
     return true;
 }
@@ -285,10 +297,11 @@ static bool read_index(NnSafetensors *st, VcErr *err)
         return false;
     const VcJson *map = vc_json_member(json, "weight_map");
     bool ok;
-    if (!vc_json_is_object(map) || vc_json_length(map) == 0)
+    if (!vc_json_is_object(map) || vc_json_length(map) == 0) {
         ok = vc_fail(err, VC_ERR_FORMAT, "'%s': 'weight_map' is missing, empty or no object", st->path);
-    else
+    } else {
         ok = read_shards(st, map, err) && sort_names(st, err) && check_weight_map(st, map, err);
+    }
     vc_json_destroy(&json);
     return ok;
 }
@@ -325,11 +338,11 @@ bool nn_safetensors_open_dir(NnSafetensors **out, const char *dir, const char *s
     return ok;
 }
 
-void nn_safetensors_close(NnSafetensors **p)
+void nn_safetensors_close(NnSafetensors **set)
 {
-    if (p == NULL || *p == NULL)
+    if (set == NULL || *set == NULL)
         return;
-    NnSafetensors *st = *p;
+    NnSafetensors *st = *set;
     for (size_t i = 0; i < st->shard_count; i++) {
         vc_json_destroy(&st->shards[i].header);
         vc_map_close(&st->shards[i].map);
@@ -339,7 +352,7 @@ void nn_safetensors_close(NnSafetensors **p)
     free(st->tensors);
     free(st->path);
     free(st);
-    *p = NULL;
+    *set = NULL;
 }
 
 const char *nn_safetensors_path(const NnSafetensors *st)
@@ -467,7 +480,7 @@ static bool int_at(const NnStored *t, size_t i, int64_t *out)
     memcpy(&u, p, nn_dtype_size(t->dtype));
     switch (t->dtype) {
     case NN_I8:
-        *out = (int8_t)u;
+        *out = (int64_t)u - (u > INT8_MAX ? 256 : 0);
         return true;
     case NN_I16:
         *out = (int16_t)u;

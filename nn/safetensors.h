@@ -31,7 +31,7 @@ typedef struct {
 bool nn_safetensors_open(NnSafetensors **out, const char *path, VcErr *err);
 // DIR/STEM.safetensors, or DIR/STEM.safetensors.index.json with its shards ("model", "open_clip_model").
 bool nn_safetensors_open_dir(NnSafetensors **out, const char *dir, const char *stem, VcErr *err);
-void nn_safetensors_close(NnSafetensors **st); // NULL allowed; clears
+void nn_safetensors_close(NnSafetensors **set); // NULL allowed; clears
 
 const char *nn_safetensors_path(const NnSafetensors *st); // what was opened
 size_t nn_safetensors_count(const NnSafetensors *st);

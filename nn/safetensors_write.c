@@ -7,7 +7,7 @@
 
 static int by_size_and_name(const void *pa, const void *pb)
 {
-    const NnToStore *a = *(const NnToStore *const *)pa, *b = *(const NnToStore *const *)pb;
+    const NnToStore *a = pa, *b = pb;
     const size_t sa = nn_dtype_size(a->dtype), sb = nn_dtype_size(b->dtype);
     if (sa != sb)
         return sa > sb ? -1 : 1;
@@ -59,15 +59,15 @@ static void put_metadata(VcStr *out, const NnMetadata *metadata, size_t count)
 }
 
 // The JSON, padded with spaces so that the data begins at a multiple of 8.
-static bool put_header(VcStr *out, const char *path, const NnToStore *const *order, size_t count,
-                       const NnMetadata *metadata, size_t metadata_count, VcErr *err)
+static bool put_header(VcStr *out, const char *path, const NnToStore *order, size_t count, const NnMetadata *metadata,
+                       size_t metadata_count, VcErr *err)
 {
     size_t at = 0;
     vc_str_putc(out, '{');
     if (metadata_count > 0)
         put_metadata(out, metadata, metadata_count);
     for (size_t i = 0; i < count; i++) {
-        const NnToStore *t = order[i];
+        const NnToStore *t = &order[i];
         size_t bytes, end;
         if (!nn_shape_bytes(&t->shape, t->dtype, &bytes) || !vc_add_size(at, bytes, &end) || end > INT64_MAX)
             return vc_fail(err, VC_ERR_LIMIT, "cannot write '%s': tensor '%.200s' is too large", path, t->name);
@@ -84,13 +84,14 @@ static bool put_header(VcStr *out, const char *path, const NnToStore *const *ord
     vc_str_putc(out, '}');
     while (out->len % 8 != 0)
         vc_str_putc(out, ' ');
-    if (out->len > NN_SAFETENSORS_MAX_HEADER)
+    if (out->len > NN_SAFETENSORS_MAX_HEADER) {
         return vc_fail(err, VC_ERR_LIMIT, "cannot write '%s': header of %zu bytes, at most %d are allowed", path,
                        out->len, NN_SAFETENSORS_MAX_HEADER);
+    }
     return true;
 }
 
-static bool write_all(const char *path, const VcStr *header, const NnToStore *const *order, size_t count, VcErr *err)
+static bool write_all(const char *path, const VcStr *header, const NnToStore *order, size_t count, VcErr *err)
 {
     VcAtomicFile f;
     if (!vc_atomic_begin(&f, path, err))
@@ -99,8 +100,8 @@ static bool write_all(const char *path, const VcStr *header, const NnToStore *co
     bool full = fwrite(&n, sizeof n, 1, f.file) == 1 && fwrite(header->data, header->len, 1, f.file) == 1;
     for (size_t i = 0; i < count && full; i++) {
         size_t bytes = 0;
-        nn_shape_bytes(&order[i]->shape, order[i]->dtype, &bytes); // put_header saw that it fits
-        full = bytes == 0 || fwrite(order[i]->data, bytes, 1, f.file) == 1;
+        nn_shape_bytes(&order[i].shape, order[i].dtype, &bytes); // put_header saw that it fits
+        full = bytes == 0 || fwrite(order[i].data, bytes, 1, f.file) == 1;
     }
     if (!full) {
         vc_fail_errno(err, "cannot write '%s'", path);
@@ -115,9 +116,9 @@ bool nn_safetensors_write(const char *path, const NnToStore *tensors, size_t cou
 {
     if (!check_names(path, tensors, count, err))
         return false;
-    const NnToStore **list = vc_alloc(count > 0 ? count : 1, sizeof *list);
-    for (size_t i = 0; i < count; i++)
-        list[i] = &tensors[i];
+    NnToStore *list = vc_alloc(count > 0 ? count : 1, sizeof *list);
+    if (count > 0)
+        memcpy(list, tensors, count * sizeof *list);
     if (order == NN_STORE_SORTED && count > 0)
         qsort(list, count, sizeof *list, by_size_and_name);
     VcStr header = {0};

@@ -50,11 +50,12 @@ bool nn_kernels_check(const NnKernels *k, VcErr *err)
     for (int kind = 0; kind < KINDS; kind++) {
         for (int i = 0; i < N; i++) {
             const double w = (double)want.out[kind][i], g = (double)got.out[kind][i];
-            if (!(fabs(w - g) <= 1e-5 * (1 + fabs(w))))
+            if (!(fabs(w - g) <= 1e-5 * (1 + fabs(w)))) {
                 return vc_fail(err, VC_ERR_FORMAT,
                                "kernel %s of level %s is wrong: element %d is %.9g and should be %.9g. Set VC_CPU=avx2 "
                                "or VC_CPU=none and report it",
                                names[kind], k->name, i, g, w);
+            }
         }
     }
     return true;

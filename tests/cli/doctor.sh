@@ -62,6 +62,15 @@ for foreign in /usr/lib/*/blas/libblas.so.3; do
     has "$out" "$foreign"
 done
 
+# vicha bench gemm: an object a line, wrong usage told apart.
+out=$("$VICHA" bench gemm 64x48x32 8x8x8 --threads 1) || fail "bench gemm ended with $?: $out"
+[ "$(printf '%s\n' "$out" | grep -c '^{"bench": "gemm", .*"gflops": [0-9.]*[1-9]')" = 2 ] || fail "bench gemm: $out"
+has "$out" '"m": 64, "n": 48, "k": 32, "threads": 1'
+for shape in 64 64x64 64x64x 64x64x64x64 0x1x1 -1x1x1 1x1x99999999 axbxc; do
+    out=$("$VICHA" bench gemm --threads 1 -- "$shape" 2>&1)
+    [ $? = 2 ] || fail "bench gemm took the shape '$shape': $out"
+done
+
 out=$("$VICHA" doctor --threads 1 -w nowhere)
 [ $? = 1 ] || fail "a missing folder is not wrong: $out"
 has "$out" "'nowhere': No such file"

@@ -141,7 +141,8 @@ TARGET static void NAME(quick_gelu_backward)(float *dx, const float *dy, const f
 
 // ---- rows ----------------------------------------------------------------------------------------------------------
 
-// A piece of a row: a whole vector, or the masked rest. `rest` is 0 for whole ones.
+// Pieces of a row: whole vectors, and the masked rest. i is the loop's own name.
+// NOLINTNEXTLINE(bugprone-macro-parentheses)
 #define FOR_ROW(i, n)  for (size_t i = 0; i < (n); i += LANES)
 #define WHOLE(i, n)    ((n) - (i) >= LANES)
 #define PIECE(p, i, n) (WHOLE(i, n) ? V_LOAD((p) + (i)) : V_LOADM(MASK_FIRST((n) - (i)), (p) + (i)))
