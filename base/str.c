@@ -183,6 +183,14 @@ size_t vc_utf8_encode(uint32_t c, char out[4])
 bool vc_utf8_valid(const char *s, size_t n)
 {
     for (size_t i = 0; i < n;) {
+        uint64_t eight;
+        if (n - i >= sizeof eight) { // most text is ASCII
+            memcpy(&eight, s + i, sizeof eight);
+            if ((eight & 0x8080808080808080u) == 0) {
+                i += sizeof eight;
+                continue;
+            }
+        }
         uint32_t c;
         size_t len = vc_utf8_decode(s + i, n - i, &c);
         if (len == 0)

@@ -4,6 +4,7 @@
 
 static const CliCommand benches[] = {
     {"gemm", bench_gemm, "matrix products, GFLOP/s"},
+    {"records", bench_records, "training records, read a second"},
     {"train", bench_train, "seconds of a training step"},
 };
 

@@ -25,6 +25,7 @@ int cli_error(const VcErr *err);
 int cli_group(const char *group, const CliCommand *list, size_t count, const char *intro, int argc, char **argv);
 
 int bench_gemm(int argc, char **argv);
+int bench_records(int argc, char **argv);
 int bench_train(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
