@@ -198,7 +198,7 @@ static bool read_concepts(Gather *g, GatherRow *row, VcErr *err)
     }
     vc_stmt_reset(g->concepts);
     vc_str_put(&row->concepts, row->concepts.len == 0 ? "[]" : "]");
-    if (ok && ids.len == 0 && row->state == GATHER_OK)
+    if (ok && ids.len == 0 && g->options.max_concepts > 0 && row->state == GATHER_OK)
         row->state = GATHER_NO_CONCEPTS;
     mds_put_array(&row->concept_ids, MDS_I32, ids.data, ids.len / 4);
     mds_put_array(&row->concept_lens, MDS_I32, lens.data, lens.len / 4);

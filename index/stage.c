@@ -113,6 +113,14 @@ static const char *condition(const Set *set)
     return "(SELECT name FROM split s WHERE s.image_id = i.image_id) = ?1";
 }
 
+// SQL for "image i can be packed": it has been mined; without concepts, it has been stored.
+static const char *ready(const IndexStageOptions *options)
+{
+    return options->max_concepts > 0
+               ? "i.status = 2"
+               : "i.status >= 0 AND EXISTS(SELECT 1 FROM image_file f WHERE f.image_id = i.image_id)";
+}
+
 static bool count_images(const Set *set, const char *filter, uint64_t *out, VcErr *err)
 {
     VcStr sql = {0};
@@ -136,10 +144,10 @@ static bool open_set(Set *set, VcErr *err)
     const char *names[GATHER_MAX_COLUMNS], *encodings[GATHER_MAX_COLUMNS];
     uint64_t several, total;
     VcStr settings = {0}, sql = {0};
-    bool ok = count_images(set, "i.status = 2 AND (SELECT count(*) FROM caption c WHERE c.image_id = i.image_id) > 1",
-                           &several, err) &&
-              count_images(set, "i.status = 2", &total, err) &&
-              count_images(set, "i.status IN (0, 1)", &set->not_mined, err);
+    vc_str_putf(&sql, "%s AND (SELECT count(*) FROM caption c WHERE c.image_id = i.image_id) > 1", ready(s->options));
+    bool ok = count_images(set, vc_str_get(&sql), &several, err) && count_images(set, ready(s->options), &total, err) &&
+              (s->options->max_concepts == 0 || count_images(set, "i.status IN (0, 1)", &set->not_mined, err));
+    vc_str_clear(&sql);
     set->gather = (GatherOptions){several > 0, s->options->zlib, s->options->max_concepts};
     ok = ok && put_settings(&settings, set, err);
     const IndexWriterOptions w = {.dir = set->dir,
@@ -150,9 +158,9 @@ static bool open_set(Set *set, VcErr *err)
                                   .settings = vc_str_get(&settings)};
     ok = ok && index_writer_open(&set->writer, &w, err) && gather_open(&set->rows, s->ws, s->wp, &set->gather, err);
     vc_str_putf(&sql,
-                "SELECT image_id, width, height, error FROM image i WHERE i.status = 2 AND i.image_id > ?2 AND %s "
+                "SELECT image_id, width, height, error FROM image i WHERE %s AND i.image_id > ?2 AND %s "
                 "ORDER BY i.image_id LIMIT %d",
-                condition(set), (int)PAGE);
+                ready(s->options), condition(set), (int)PAGE);
     ok = ok && vc_db_prepare(s->ws->db, &set->page, vc_str_get(&sql), err) &&
          vc_db_prepare(s->ws->db, &set->mark, "UPDATE image SET error = ?2 WHERE image_id = ?1", err);
     vc_str_finish(&sql);
@@ -321,14 +329,18 @@ static void names_finish(Names *n)
     free(n->names);
 }
 
-// Splits that have a mined image; none when the table is empty.
-static bool list_splits(VcWorkspace *ws, Names *out, VcErr *err)
+// Splits that have an image to pack; none when the table is empty.
+static bool list_splits(VcWorkspace *ws, const IndexStageOptions *options, Names *out, VcErr *err)
 {
     VcStmt *stmt;
-    if (!vc_db_prepare(ws->db, &stmt,
-                       "SELECT DISTINCT coalesce(s.name, 'train') FROM image i LEFT JOIN split s USING(image_id) "
-                       "WHERE i.status = 2 AND EXISTS(SELECT 1 FROM split) ORDER BY 1",
-                       err))
+    VcStr sql = {0};
+    vc_str_putf(&sql,
+                "SELECT DISTINCT coalesce(s.name, 'train') FROM image i LEFT JOIN split s USING(image_id) "
+                "WHERE %s AND EXISTS(SELECT 1 FROM split) ORDER BY 1",
+                ready(options));
+    bool prepared = vc_db_prepare(ws->db, &stmt, vc_str_get(&sql), err);
+    vc_str_finish(&sql);
+    if (!prepared)
         return false;
     bool row, ok;
     while ((ok = vc_stmt_step(stmt, &row, err)) && row) {
@@ -452,7 +464,7 @@ static bool run_sets(Stage *s, const Names *splits, VcErr *err)
         if (!run_set(s, splits->names[i], err))
             return false;
     }
-    return found || vc_fail(err, VC_ERR_USAGE, "there is no split '%s' with mined images", s->options->split);
+    return found || vc_fail(err, VC_ERR_USAGE, "there is no split '%s' with images to pack", s->options->split);
 }
 
 bool index_stage_run(VcWorkspace *ws, const IndexStageOptions *options, IndexStageReport *report, VcErr *err)
@@ -460,15 +472,19 @@ bool index_stage_run(VcWorkspace *ws, const IndexStageOptions *options, IndexSta
     *report = (IndexStageReport){0};
     Stage s = {ws, options, report, NULL};
     Names splits = {0};
-    int64_t mined, images;
-    bool ok = vc_db_int(ws->db, "SELECT count(*) FROM image WHERE status = 2", 0, &mined, err) &&
+    int64_t usable, images;
+    VcStr sql = {0};
+    vc_str_putf(&sql, "SELECT count(*) FROM image i WHERE %s", ready(options));
+    bool ok = vc_db_int(ws->db, vc_str_get(&sql), 0, &usable, err) &&
               vc_db_int(ws->db, "SELECT count(*) FROM image WHERE status >= 0", 0, &images, err);
-    if (ok && mined == 0)
+    vc_str_finish(&sql);
+    if (ok && usable == 0)
         ok = vc_fail(err, VC_ERR_USAGE,
-                     images == 0 ? "there is no image in '%s': run 'vicha extract SOURCE' first"
-                                 : "no image in '%s' has concepts: run 'vicha concepts --clip MODEL' first",
+                     images == 0 || options->max_concepts == 0
+                         ? "there is no image in '%s': run 'vicha extract SOURCE' first"
+                         : "no image in '%s' has concepts: run 'vicha concepts --clip MODEL' first",
                      ws->dir);
-    ok = ok && wordpiece_open(&s.wp, options->vocabulary, err) && list_splits(ws, &splits, err) &&
+    ok = ok && wordpiece_open(&s.wp, options->vocabulary, err) && list_splits(ws, options, &splits, err) &&
          check_layout(&s, &splits, err) && run_sets(&s, &splits, err);
     names_finish(&splits);
     wordpiece_close(&s.wp);

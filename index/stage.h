@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The index stage: a mined workspace -> DIR/records, packed for training.
 //
-// Images go in the order of their ids. Only mined images (image.status 2) are taken; what cannot be is counted by cause
-// and the stage ends with skipped > 0. With a `split` table every split has its own set in records/NAME; images in no
-// split then belong to "train". Run twice: nothing to do. New images: new shards after the last. Changed settings: an
-// error that names them (or start over with `rebuild`).
+// Images go in the order of their ids. Only mined images (image.status 2) are taken, or with max_concepts 0 all that
+// are stored; what cannot be is counted by cause and the stage ends with skipped > 0. With a `split` table every split
+// has its own set in records/NAME; images in no split then belong to "train". Run twice: nothing to do. New images: new
+// shards after the last. Changed settings: an error that names them (or start over with `rebuild`).
 //
 // Threads: one at a time.
 #pragma once
@@ -22,10 +22,10 @@ typedef struct {
     const char *vocabulary; // vocab.txt
     uint64_t shard_size;    // bytes
     bool zlib;              // pixels in zlib streams (`image_z`) instead of the stored JPEG
-    int64_t max_concepts;
-    const char *split; // only this split; NULL: all
-    bool rebuild;      // remove the sets first
-    VcPool *pool;      // NULL: this thread
+    int64_t max_concepts;   // 0: images and captions alone, which need not be mined (to train a first CLIP on)
+    const char *split;      // only this split; NULL: all
+    bool rebuild;           // remove the sets first
+    VcPool *pool;           // NULL: this thread
 } IndexStageOptions;
 
 typedef struct {

@@ -82,7 +82,7 @@ static bool run(VcWorkspace *ws, IndexStageOptions o, IndexStageReport *report, 
     char *vocab = vc_workspace_path(ws, "vocab.txt");
     o.vocabulary = o.vocabulary != NULL ? o.vocabulary : vocab;
     o.shard_size = o.shard_size > 0 ? o.shard_size : 4096;
-    o.max_concepts = o.max_concepts > 0 ? o.max_concepts : 15;
+    o.max_concepts = o.max_concepts > 0 ? o.max_concepts : o.max_concepts < 0 ? 0 : 15; // -1: none
     bool ok = index_stage_run(ws, &o, report, err);
     free(vocab);
     return ok;
@@ -104,6 +104,32 @@ static IndexReader *open_records(VcWorkspace *ws, const char *name)
     assert_ok(index_reader_open(&r, dir, &o, err));
     free(dir);
     return r;
+}
+
+// Without concepts nothing needs to be mined: the records a first CLIP is trained on.
+static void test_without_concepts(void **state)
+{
+    (void)state;
+    char *dir = test_temp_folder();
+    VcWorkspace ws;
+    IndexStageReport report;
+    make_workspace(&ws, dir, 8, false);
+    sql(&ws, "UPDATE image SET status = 0; UPDATE image SET status = 1 WHERE image_id = 3;"
+             "UPDATE image SET status = -2 WHERE image_id = 5; DELETE FROM image_file WHERE image_id = 6;"
+             "DELETE FROM image_concept; DELETE FROM concept; DELETE FROM meta WHERE key = 'active_run';");
+    assert_error(run(&ws, (IndexStageOptions){0}, &report, err), "has concepts");
+    assert_ok(run(&ws, (IndexStageOptions){.max_concepts = -1}, &report, err));
+    assert_int_equal(report.records, 6); // not the rejected one, not the one that was never stored
+    assert_int_equal(report.no_concepts + report.not_mined, 0);
+    IndexReader *r = open_records(&ws, "records");
+    IndexRecord rec;
+    assert_ok(index_reader_get(r, 5, &rec, err));
+    assert_int_equal(rec.image_id, 8);
+    assert_int_equal(rec.concept_ids.count, 0);
+    assert_int_equal(rec.caption_ids.count, 7);
+    index_reader_close(&r);
+    vc_workspace_close(&ws);
+    test_temp_remove(&dir);
 }
 
 static void test_records(void **state)
@@ -371,8 +397,9 @@ static void test_killed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_records), cmocka_unit_test(test_again_and_append), cmocka_unit_test(test_left_out),
-        cmocka_unit_test(test_splits),  cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_records),          cmocka_unit_test(test_without_concepts),
+        cmocka_unit_test(test_again_and_append), cmocka_unit_test(test_left_out),
+        cmocka_unit_test(test_splits),           cmocka_unit_test(test_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
