@@ -28,7 +28,7 @@ typedef struct {
     ConceptsEmbedReport *report;
     ClipModel *model;
     ConceptsModel row; // of table model
-    size_t dim;
+    size_t dim, cut;   // cut: concepts longer than the model's context
 } Stage;
 
 // --- the model -------------------------------------------------------------------------------------------------------
@@ -226,8 +226,25 @@ static bool commit_concepts(Stage *s, VectorsWriter *w, VcErr *err)
     return ok;
 }
 
+// The original fails on a concept of more tokens than the model's context; here it is cut, and said once.
+static size_t count_cut(const ClipModel *model, char **texts, size_t n)
+{
+    size_t cut = 0, context = clip_info(model)->context, cap = 0;
+    int32_t *ids = NULL;
+    for (size_t i = 0; i < n; i++) {
+        size_t length = strlen(texts[i]);
+        if (length + 2 <= context)
+            continue; // a token has at least one byte
+        cut += bpe_encode_all(clip_tokenizer(model), NULL, clip_info(model)->clean, texts[i], length, &ids, &cap) + 2 >
+               context;
+    }
+    free(ids);
+    return cut;
+}
+
 static bool encode_texts(Stage *s, VectorsWriter *w, char **texts, size_t n, float *out, VcErr *err)
 {
+    s->cut += count_cut(s->model, texts, n);
     if (!clip_encode_texts(s->model, s->options->pool, (const char *const *)texts, n, out, err))
         return false;
     if (!vectors_writer_append(w, out, n, err))
@@ -269,6 +286,9 @@ static bool embed_concepts(Stage *s, VcErr *err)
     free(out);
     vectors_writer_close(&w);
     s->report->concept_seconds = vc_now() - start;
+    if (s->cut)
+        vc_warn("%zu concepts have more tokens than the model's context of %zu; their beginning was embedded", s->cut,
+                clip_info(s->model)->context);
     return ok;
 }
 

@@ -253,8 +253,9 @@ static bool mine_images(Stage *s, int64_t total, VcErr *err)
     int64_t open = 0; // images in the transaction that is open
     bool in_transaction = false;
     for (int64_t after = -1; ok && (ok = next_batch(s, select, after, err)) && s->n > 0;) {
-        after = s->rows[s->n - 1];
         score_batch(s);
+        vectors_reader_forget(s->images, (uint64_t)(after < 0 ? 0 : after), (uint64_t)s->rows[s->n - 1]);
+        after = s->rows[s->n - 1];
         ok = (in_transaction || vc_db_begin(s->ws->db, err)) && write_batch(s, insert, update, err);
         in_transaction = true;
         open += (int64_t)s->n;

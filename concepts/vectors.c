@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -344,6 +345,15 @@ void vectors_reader_floats(const VectorsReader *r, uint64_t begin, size_t n, flo
 {
     for (size_t i = 0; i < n; i++)
         nn_f16_to_f32_array(x + i * r->header.dim, vectors_reader_row(r, begin + i), r->header.dim);
+}
+
+void vectors_reader_forget(const VectorsReader *r, uint64_t begin, uint64_t end)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t from = (size_t)row_at(&r->header, begin) / page * page; // rows before `begin` on this page are done with too
+    size_t to = (size_t)row_at(&r->header, end < r->rows ? end : r->rows) / page * page;
+    if (to > from)
+        madvise((void *)(uintptr_t)(r->map.data + from), to - from, MADV_DONTNEED); // only advice: failing is harmless
 }
 
 // The last block is written again with every sync, so a newer, uncommitted version may lie there: it is compared only

@@ -38,5 +38,8 @@ const uint8_t *vectors_reader_model(const VectorsReader *r);              // 32 
 const uint16_t *vectors_reader_row(const VectorsReader *r, uint64_t row); // [dim] float16, borrowed from the map
 // Rows [begin, begin + n) as floats, x: [n, dim].
 void vectors_reader_floats(const VectorsReader *r, uint64_t begin, size_t n, float *x);
+// These rows will not be read again soon: their pages leave this process's memory, so that a pass over a file of any
+// length stays small. Reading them again is allowed.
+void vectors_reader_forget(const VectorsReader *r, uint64_t begin, uint64_t end);
 // Reads every whole block of the valid rows against its checksum in PATH.crc.
 bool vectors_reader_verify(const VectorsReader *r, VcErr *err);
