@@ -50,6 +50,11 @@ void vc_json_destroy(VcJson **json)
     *json = NULL;
 }
 
+const char *vc_json_library_version(void)
+{
+    return jansson_version_str();
+}
+
 bool vc_json_is_object(const VcJson *json)
 {
     return json_is_object(json);

@@ -17,6 +17,7 @@ typedef struct json_t VcJson;
 bool vc_json_read_file(VcJson **out, const char *path, size_t max_bytes, VcErr *err);
 bool vc_json_parse(VcJson **out, const char *text, size_t n, const char *what, VcErr *err);
 void vc_json_destroy(VcJson **json); // NULL allowed; clears
+const char *vc_json_library_version(void);
 
 bool vc_json_is_object(const VcJson *json);
 bool vc_json_is_array(const VcJson *json);
@@ -46,9 +47,9 @@ bool vc_json_get_number(const VcJson *json, const char *key, double *out, const 
 typedef struct VcJsonStream VcJsonStream;
 typedef enum { VC_JSON_ARRAY, VC_JSON_LINES } VcJsonForm;
 bool vc_json_stream_open(VcJsonStream **out, const char *path, VcJsonForm form, const char *member, VcErr *err);
-// *item is created (the caller destroys it) or NULL at the end. A broken line or element is an error that the caller may
-// skip by calling again; where there is no way on (an open bracket or quotation mark at the end of the file), the stream
-// has ended. Bytes that are not UTF-8 become U+FFFD before parsing. *line (may be NULL): 1-based line or item.
+// *item is created (the caller destroys it) or NULL at the end. A broken line or element is an error that the caller
+// may skip by calling again; where there is no way on (an open bracket or quotation mark at the end of the file), the
+// stream has ended. Bytes that are not UTF-8 become U+FFFD before parsing. *line (may be NULL): 1-based line or item.
 bool vc_json_stream_next(VcJsonStream *stream, VcJson **item, size_t *line, VcErr *err);
 bool vc_json_stream_ended(const VcJsonStream *stream);
 size_t vc_json_stream_repaired(const VcJsonStream *stream); // replacements so far

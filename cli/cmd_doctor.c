@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/pool.h"
 #include "cli/commands.h"
+#include "extract/extract.h"
 #include "nn/nn.h"
 
 #include <errno.h>
@@ -35,7 +36,8 @@ static const struct {
     const char *name;
     const char *(*version)(void);
 } libraries[] = {
-    {"SQLite", vc_db_library_version},
+    {"SQLite", vc_db_library_version}, {"jansson", vc_json_library_version},    {"libvips", extract_vips_version},
+    {"libcurl", extract_curl_version}, {"libarchive", extract_archive_version},
 };
 
 typedef enum { OK, ADVICE, WRONG } State;
@@ -317,10 +319,10 @@ static void check_speed(Doctor *d)
     vc_str_putf(&text, "1024 x 1024 x 1024 with %s: %.0f GFLOP/s with 1 thread", now.corename, now.one);
     if (peak > 0)
         vc_str_putf(&text, " (%.0f%% of %.0f)", 100 * now.one / peak, peak);
-    if (d->threads > 1) {
-        vc_str_putf(&text, ", %.0f with %zu%s", now.all, d->threads,
-                    now.all < 1.2 * now.one ? " (the processors are busy with something else)" : "");
-    }
+    if (d->threads > 1)
+        vc_str_putf(&text, ", %.0f with %zu", now.all, d->threads);
+    if (state == OK && (now.one < 0.4 * peak || (d->threads > 1 && now.all < 1.2 * now.one)))
+        vc_str_put(&text, "; less than it could be: the processors are busy with something else");
     vc_str_putf(&extra, ", \"gflops_1\": %.1f, \"threads\": %zu, \"gflops\": %.1f, \"peak_1\": %.1f", now.one,
                 d->threads, now.all, peak);
     say(d, state, "speed", text.data, mend.data, extra.data);
@@ -364,7 +366,11 @@ static void check_libraries(Doctor *d)
         vc_str_putf(&text, "%s%s %s", i > 0 ? ", " : "", libraries[i].name, version);
         put_member(&extra, libraries[i].name, version);
     }
-    say(d, OK, "libraries", text.data, NULL, extra.data);
+    VcErr err = {0};
+    if (extract_image_init(&err))
+        say(d, OK, "libraries", text.data, NULL, extra.data);
+    else
+        say(d, WRONG, "libraries", err.text, "install libvips again: images cannot be read", extra.data);
     vc_str_finish(&text);
     vc_str_finish(&extra);
 }

@@ -7,3 +7,4 @@
 #include "extract/reader.h"
 #include "extract/resample.h"
 #include "extract/stage.h"
+#include "extract/versions.h"

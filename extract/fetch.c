@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "extract/versions.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -498,4 +499,9 @@ void extract_fetcher_stop(ExtractFetcher **fetcher)
     free(f->user_agent);
     free(f);
     *fetcher = NULL;
+}
+
+const char *extract_curl_version(void)
+{
+    return curl_version_info(CURLVERSION_NOW)->version;
 }

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "extract/versions.h"
 
 #include <pthread.h>
 #include <vips/vips.h>
@@ -465,4 +466,9 @@ bool extract_image_encode_jpeg(const ExtractImage *image, int quality, uint8_t *
     if (plain != NULL)
         g_object_unref(plain);
     return ok;
+}
+
+const char *extract_vips_version(void)
+{
+    return vips_version_string();
 }

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "extract/source_impl.h"
+#include "extract/versions.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -181,4 +182,9 @@ bool extract_tar_member(const char *path, int64_t offset, size_t max_bytes, uint
     archive_read_free(a);
     close(fd);
     return ok;
+}
+
+const char *extract_archive_version(void)
+{
+    return archive_version_string() + strlen("libarchive ");
 }

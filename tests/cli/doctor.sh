@@ -21,6 +21,9 @@ out=$("$VICHA" doctor --json --threads 1 2>err) || fail "doctor ended with $?: $
 has "$out" '"check": "products", "state": "ok"'
 has "$out" '"check": "kernels", "state": "ok"'
 has "$out" '"gflops_1": '
+for library in SQLite jansson libvips libcurl libarchive; do
+    printf '%s\n' "$out" | grep -q "\"$library\": \"[0-9][0-9.]*\"" || fail "no version of $library: $out"
+done
 has "$out" '"free_bytes": '
 [ "$(printf '%s\n' "$out" | grep -cv '^{"check": ".*}$')" = 0 ] || fail "lines that are no check: $out"
 [ ! -s err ] || fail "words on standard error: $(cat err)"
