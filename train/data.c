@@ -18,6 +18,7 @@ struct TrainData {
     uint64_t *shards; // sizes of all shards of all sets
     size_t shard_count;
     char fingerprint[65];
+    TrainCache *cache;
 };
 
 // Not the run's seed: runs with other seeds are judged on the same images.
@@ -38,6 +39,7 @@ void train_data_close(TrainData **data)
     free(d->readers);
     free(d->first);
     free(d->shards);
+    train_cache_destroy(&d->cache);
     free(d);
     *data = NULL;
 }
@@ -122,6 +124,7 @@ bool train_data_open(TrainData **out, const TrainRecipe *recipe, const char *wor
         train_data_close(&d);
         return false;
     }
+    d->cache = train_cache_create(d->total, (size_t)recipe->cache_mib << 20);
     *out = d;
     return true;
 }
@@ -139,6 +142,11 @@ uint64_t train_data_trained(const TrainData *data)
 const char *train_data_fingerprint(const TrainData *data)
 {
     return data->fingerprint;
+}
+
+TrainCache *train_data_cache(const TrainData *data)
+{
+    return data->cache;
 }
 
 bool train_data_get(const TrainData *data, uint64_t record, IndexRecord *out, VcErr *err)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "index/index.h"
+#include "train/cache.h"
 #include "train/recipe.h"
 
 typedef struct TrainData TrainData;
@@ -20,6 +21,7 @@ uint64_t train_data_trained(const TrainData *data); // total without the held-ou
 bool train_data_held_out(const TrainData *data, uint64_t record);
 const char *train_data_fingerprint(const TrainData *data); // 64 hex digits, of all sets in their order
 
+TrainCache *train_data_cache(const TrainData *data); // of the records' pixels
 bool train_data_get(const TrainData *data, uint64_t record, IndexRecord *out, VcErr *err);
 IndexOrder *train_data_order(const TrainData *data, uint64_t epoch);
 

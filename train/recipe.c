@@ -39,6 +39,8 @@ static const Key keys[] = {
     {"data.prefetch", KEY_INT, AT(prefetch), "4", 1, 64, NULL, true, "batches prepared ahead"},
     {"data.window", KEY_INT, AT(window), "0", 0, 1e6, NULL, false,
      "shards shuffled together, 0 = all (see the reading order in docs/FORMATS.md)"},
+    {"data.cache_mib", KEY_INT, AT(cache_mib), "512", 0, 1 << 20, NULL, true,
+     "memory for decoded images, MiB: what fits is decoded once and not in every epoch"},
     {"data.on_bad", KEY_CHOICE, AT(on_bad), "\"stop\"", 0, 0, "stop|skip", false,
      "a record that cannot be used: stop, or count it and take the next image in its place"},
 

@@ -35,7 +35,7 @@ typedef struct {
 
     TrainPaths records; // folders of record sets; relative ones below the workspace
     double holdout;     // share of the images kept for evaluation, chosen by a hash of their id
-    int64_t workers, prefetch, window, on_bad;
+    int64_t workers, prefetch, window, on_bad, cache_mib;
 
     int64_t image_size;
     double crop_min, crop_max, ratio_max; // area share and largest aspect ratio of RandomResizedCrop

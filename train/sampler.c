@@ -18,6 +18,8 @@ struct TrainSampler {
     uint8_t *crop;       // pixels of the crop, grown as needed
     size_t crop_cap;
     uint8_t *scaled; // S x S x 3
+    TrainPixels *decoded;
+    size_t decoded_cap;
     VcStr caption;
 };
 
@@ -47,6 +49,7 @@ void train_sampler_destroy(TrainSampler **sampler)
     bpe_cache_destroy(&s->cache);
     free(s->crop);
     free(s->scaled);
+    free(s->decoded);
     vc_str_finish(&s->caption);
     free(s);
     *sampler = NULL;
@@ -113,7 +116,7 @@ static bool load_pixels(const IndexRecord *record, ExtractImage *out, VcErr *err
 }
 
 // torchvision crops before it resizes: pixels outside the crop do not shine in.
-static void resize_crop(TrainSampler *s, const ExtractImage *image, TrainCrop crop)
+static void resize_crop(TrainSampler *s, const TrainPixels *image, TrainCrop crop)
 {
     int side = (int)s->recipe->image_size;
     size_t row = 3 * (size_t)crop.width;
@@ -126,7 +129,7 @@ static void resize_crop(TrainSampler *s, const ExtractImage *image, TrainCrop cr
 }
 
 // Evaluation. clip: as the exported model's preprocessor, short side to S and the centre; vicha-itc: squeezed to S x S.
-static void resize_whole(TrainSampler *s, const ExtractImage *image)
+static void resize_whole(TrainSampler *s, const TrainPixels *image)
 {
     int side = (int)s->recipe->image_size, w = side, h = side;
     if (s->recipe->objective == TRAIN_CLIP) {
@@ -140,21 +143,40 @@ static void resize_whole(TrainSampler *s, const ExtractImage *image)
                      (ExtractWindow){(w - side) / 2, (h - side) / 2, side, side});
 }
 
-static bool fill_image(TrainSampler *s, const IndexRecord *record, VcRng *rng, float *out, VcErr *err)
+// The pixels of a record from the cache, or decoded: then they are the sampler's until the next call.
+static const TrainPixels *find_pixels(TrainSampler *s, const IndexRecord *record, uint64_t number, VcErr *err)
 {
-    const TrainRecipe *r = s->recipe;
+    TrainCache *cache = train_data_cache(s->data);
+    const TrainPixels *kept = train_cache_find(cache, number);
+    if (kept)
+        return kept;
     ExtractImage image = {0};
     if (!load_pixels(record, &image, err))
+        return NULL;
+    size_t bytes = 3 * (size_t)image.width * (size_t)image.height;
+    s->decoded = vc_grow(s->decoded, &s->decoded_cap, sizeof *s->decoded + bytes, 1);
+    s->decoded->width = image.width;
+    s->decoded->height = image.height;
+    memcpy(s->decoded->pixels, image.pixels, bytes);
+    train_cache_keep(cache, number, image.pixels, image.width, image.height);
+    extract_image_finish(&image);
+    return s->decoded;
+}
+
+static bool fill_image(TrainSampler *s, const IndexRecord *record, uint64_t number, VcRng *rng, float *out, VcErr *err)
+{
+    const TrainRecipe *r = s->recipe;
+    const TrainPixels *image = find_pixels(s, record, number, err);
+    if (!image)
         return false;
     bool mirror = false;
     if (rng) {
-        resize_crop(s, &image,
-                    train_random_crop(rng, image.width, image.height, r->crop_min, r->crop_max, r->ratio_max));
+        resize_crop(s, image,
+                    train_random_crop(rng, image->width, image->height, r->crop_min, r->crop_max, r->ratio_max));
         mirror = r->flip && vc_rng_uniform(rng) < 0.5;
     } else {
-        resize_whole(s, &image);
+        resize_whole(s, image);
     }
-    extract_image_finish(&image);
     size_t side = (size_t)r->image_size;
     for (size_t c = 0; c < 3; c++) {
         const float *table = s->table[c];
@@ -224,7 +246,7 @@ static bool fill_row(TrainSampler *s, TrainBatch *b, size_t row, uint64_t number
     if (!train_data_get(s->data, number, &record, err))
         return false;
     b->image_ids[row] = record.image_id;
-    if (!fill_image(s, &record, rng, b->images + row * 3 * side * side, err))
+    if (!fill_image(s, &record, number, rng, b->images + row * 3 * side * side, err))
         return vc_prefix(err, "record %" PRIu64 " (image %" PRId64 ")", number, record.image_id);
     if (!fill_caption(s, &record, rng, b, row, err))
         return vc_prefix(err, "record %" PRIu64 " (image %" PRId64 ")", number, record.image_id);
