@@ -46,6 +46,12 @@ esac
 warned=$(OPENBLAS_NUM_THREADS=2 "$VICHA" doctor --threads 1 2>&1)
 has "$warned" 'OPENBLAS_NUM_THREADS=2 (no effect'
 
+# A processor that plays an older one is told apart; a misspelt mask is not passed over.
+masked=$(VC_CPU=none "$VICHA" doctor --json --threads 1)
+has "$masked" '"level": "c"'
+has "$masked" 'unset VC_CPU'
+(VC_CPU=avx7 "$VICHA" doctor) >/dev/null 2>&1 && fail "VC_CPU=avx7 was taken"
+
 # The reference BLAS in the place of OpenBLAS.
 for foreign in /usr/lib/*/blas/libblas.so.3; do
     [ -e "$foreign" ] || continue

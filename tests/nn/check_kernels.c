@@ -16,7 +16,7 @@
 #include <math.h>
 #include <stdarg.h>
 
-enum { TEST_SKIPPED = 77, MAX_WIDTH = 1100 };
+enum { TEST_SKIPPED = 77 };
 
 // Where an entry stands: the kernels under test, and what was found.
 typedef struct {

@@ -6,6 +6,9 @@
 #include "nn/half.h"
 #include "tests/support/test.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 static char *folder;
 
 static char *in_folder(const char *name)
@@ -364,6 +367,38 @@ static void test_write_errors(void **state)
     free(path);
 }
 
+// A disk that is full, played by a limit on the size of files: an error, the old file stays, nothing else is left.
+static void test_full_disk(void **state)
+{
+    (void)state;
+    static float x[5000];
+    const NnToStore small = {"a", NN_F32, NN_SHAPE(5), x}, large = {"a", NN_F32, NN_SHAPE(5000), x};
+    char *path = in_folder("w.safetensors");
+    assert_ok(nn_safetensors_write(path, &small, 1, NULL, 0, NN_STORE_GIVEN, err));
+    struct rlimit old, low;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    low = old;
+    low.rlim_cur = 4096;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    VcErr e = {0};
+    const bool written = nn_safetensors_write(path, &large, 1, NULL, 0, NN_STORE_GIVEN, &e);
+    setrlimit(RLIMIT_FSIZE, &old);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_false(written);
+    assert_int_equal(e.code, VC_ERR_IO);
+    assert_non_null(strstr(e.text, "w.safetensors"));
+    NnSafetensors *st = NULL;
+    assert_ok(nn_safetensors_open(&st, path, err));
+    assert_int_equal(nn_safetensors_at(st, 0)->count, 5);
+    nn_safetensors_close(&st);
+    VcFileList list;
+    assert_ok(vc_list_files(&list, folder, err));
+    assert_int_equal(list.count, 1);
+    vc_file_list_finish(&list);
+    free(path);
+}
+
 // Files of other programs: the golden models, in three storage types.
 static void test_reference_files(void **state)
 {
@@ -414,6 +449,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cut_anywhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shards, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_write_errors, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reference_files, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);
