@@ -24,15 +24,19 @@ int cli_error(const VcErr *err);
 // Runs the sub-command named by argv[1] of a group ("concepts list"); prints the group's help without one.
 int cli_group(const char *group, const CliCommand *list, size_t count, const char *intro, int argc, char **argv);
 
+int bench_clip(int argc, char **argv);
 int bench_gemm(int argc, char **argv);
 int bench_records(int argc, char **argv);
 int bench_train(int argc, char **argv);
+int bench_text(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_embed(int argc, char **argv);
 int cmd_extract(int argc, char **argv);
 int cmd_concepts(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
+int cmd_model(int argc, char **argv);
 int cmd_parse(int argc, char **argv);
 int cmd_index(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);

@@ -15,6 +15,8 @@ static const CliCommand commands[] = {
     {"concepts", cmd_concepts, "captions and images to concepts: parse, embed, mine; list, show, of"},
     {"query", cmd_query, "find images by concepts, captions, free text or likeness"},
     {"stats", cmd_stats, "counts, histograms, failures by cause"},
+    {"embed", cmd_embed, "CLIP embeddings of texts or images"},
+    {"model", cmd_model, "what a CLIP model is, and whether it is whole"},
     {"parse", cmd_parse, "captions to concepts, attributes and relations"},
     {"index", cmd_index, "pack images, captions and concepts as training records"},
     {"tokenize", cmd_tokenize, "token ids of lines of text"},

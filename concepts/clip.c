@@ -97,7 +97,7 @@ bool clip_find(char **dir, const char *name, VcErr *err)
     return found != NULL;
 }
 
-static bool choose_layout(ClipModel *m, VcErr *err)
+bool clip_choose_layout(ClipModel *m, VcErr *err)
 {
     const bool hf = has_file(m->dir, "config.json"), oc = has_file(m->dir, "open_clip_config.json");
     const bool hf_weights = has_file(m->dir, "model.safetensors") || has_file(m->dir, "model.safetensors.index.json");
@@ -139,12 +139,26 @@ bool clip_open(ClipModel **out, const char *name, VcErr *err)
     if (!nn_blas_check(err))
         return false;
     ClipModel *m = vc_calloc(1, sizeof *m);
-    const bool ok = clip_find(&m->dir, name, err) && choose_layout(m, err) && clip_read_config(m, err) &&
+    const bool ok = clip_find(&m->dir, name, err) && clip_choose_layout(m, err) && clip_read_config(m, err) &&
                     clip_load_weights(m, err) && bpe_open(&m->bpe, m->dir, err) && check_tokenizer(m, err);
     if (ok)
         *out = m;
     else
         clip_close(&m);
+    return ok;
+}
+
+bool clip_open_tokenizer(Bpe **bpe, BpeClean *clean, size_t *context, const char *name, VcErr *err)
+{
+    ClipModel *m = vc_calloc(1, sizeof *m);
+    bool ok = clip_find(&m->dir, name, err);
+    const bool configured = ok && (has_file(m->dir, "config.json") || has_file(m->dir, "open_clip_config.json"));
+    if (ok && configured)
+        ok = clip_choose_layout(m, err) && clip_read_config(m, err);
+    ok = ok && bpe_open(bpe, m->dir, err);
+    *clean = configured ? m->info.clean : BPE_CLEAN_HF;
+    *context = configured ? m->info.context : 77;
+    clip_close(&m);
     return ok;
 }
 
@@ -166,6 +180,11 @@ void clip_close(ClipModel **model)
 const ClipInfo *clip_info(const ClipModel *model)
 {
     return &model->info;
+}
+
+const char *clip_dir(const ClipModel *model)
+{
+    return model->dir;
 }
 
 const Bpe *clip_tokenizer(const ClipModel *model)

@@ -46,8 +46,27 @@ typedef struct {
 bool clip_open(ClipModel **out, const char *dir, VcErr *err);
 void clip_close(ClipModel **model); // NULL allowed; clears
 
+// A model of seeded random weights without a tokenizer, for measuring: "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-H/14".
+bool clip_open_random(ClipModel **out, const char *arch, uint64_t seed, VcErr *err);
+// The usual name of an architecture ("ViT-B/16"), or one made of its sizes; returns `out`.
+const char *clip_arch_name(const ClipInfo *info, char out[48]);
+// Floating-point operations of one image, and of one text of `tokens` tokens (multiply and add are two).
+double clip_image_flops(const ClipInfo *info);
+double clip_text_flops(const ClipInfo *info, size_t tokens);
+
+// One part of the model in folder `dir` on its own; file: what it is called there. VC_ERR_IO: missing.
+typedef enum { CLIP_PART_CONFIG, CLIP_PART_WEIGHTS, CLIP_PART_TOKENIZER, CLIP_PARTS } ClipPart;
+bool clip_check_part(const char *dir, ClipPart part, char file[64], VcErr *err);
+// All parts together, and every weight a finite number.
+bool clip_check_whole(const char *dir, VcErr *err);
+
+// The tokenizer of model `name` alone; a folder with only tokenizer files will do. *clean and *context come from the
+// model's configuration, hf and 77 where there is none.
+bool clip_open_tokenizer(Bpe **bpe, BpeClean *clean, size_t *context, const char *name, VcErr *err);
+
 const ClipInfo *clip_info(const ClipModel *model);
-const Bpe *clip_tokenizer(const ClipModel *model);
+const char *clip_dir(const ClipModel *model);      // the folder it was read from; NULL for a random model
+const Bpe *clip_tokenizer(const ClipModel *model); // NULL for a random model
 void clip_set_clean(ClipModel *model, BpeClean clean);
 
 // Where `name` lies: itself if it is a folder, else its snapshot in $HF_HUB_CACHE, $HF_HOME/hub or

@@ -43,6 +43,8 @@ struct ClipModel {
     ClipLinear text_projection;
 };
 
+// clip.c: which of the two layouts lies in m->dir, by the files there.
+bool clip_choose_layout(ClipModel *m, VcErr *err);
 // clip_config.c: fills m->info (but what comes from weights) and m->pool_id from the folder's configuration.
 bool clip_read_config(ClipModel *m, VcErr *err);
 // clip_load.c: opens the weights and fills every pointer.
