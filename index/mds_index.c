@@ -280,12 +280,14 @@ static bool parse_index(MdsIndex *index, const VcJson *json, const char *what, V
         return false;
     size_t n = vc_json_length(shards);
     index->entries = vc_calloc(n + 1, sizeof *index->entries);
-    for (; index->count < n; index->count++) {
+    while (index->count < n) {
         char where[300];
+        MdsEntry *e = &index->entries[index->count];
         snprintf(where, sizeof where, "'%.200s' shard %zu", what, index->count);
-        if (!mds_entry_parse(&index->entries[index->count], vc_json_item(shards, index->count), where, err))
+        if (!mds_entry_parse(e, vc_json_item(shards, index->count), where, err))
             return false;
-        index->total += index->entries[index->count].samples;
+        index->count++; // it is the index's to release from here on
+        index->total += e->samples;
         if (index->total > max_samples)
             return vc_fail(err, VC_ERR_LIMIT, "'%s': more than 2^40 records", what);
     }

@@ -26,7 +26,10 @@ static char *slurp(const char *dir, const char *name, size_t *n)
 static void spill(const char *dir, const char *name, const void *data, size_t n)
 {
     char *path = vc_path_join(dir, name);
-    assert_ok(vc_write_file(path, data, n, err));
+    FILE *f = fopen(path, "wb"); // not vc_write_file: nothing here needs a sync
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
     free(path);
 }
 
