@@ -37,7 +37,7 @@ static void put_tokens(VcStr *ids, VcStr *lens, VcRng *rng, int groups, int toke
         id[i] = (int32_t)vc_rng_below(rng, 30522);
     for (int i = 0; i < groups; i++)
         length[i] = tokens;
-    mds_put_array(ids, MDS_I32, id, (size_t)(groups * tokens));
+    mds_put_array(ids, MDS_I32, id, (size_t)groups * (size_t)tokens);
     mds_put_array(lens, MDS_I32, length, (size_t)groups);
 }
 
@@ -128,11 +128,12 @@ static bool measure(const char *dir, bool shuffled, bool crc, VcErr *err)
         if (round > 0 && rate > best)
             best = rate;
     }
-    if (ok)
+    if (ok) {
         printf("{\"bench\": \"records\", \"records_per_s\": %.0f, \"order\": \"%s\", \"crc\": %s, \"threads\": 1, "
                "\"records\": %llu, \"record_bytes\": %.0f, \"sum\": %u}\n",
                best, shuffled ? "shuffled" : "sequential", crc ? "true" : "false", (unsigned long long)total,
                (double)bytes / (double)total, sum);
+    }
     index_reader_close(&r);
     return ok;
 }
@@ -141,12 +142,13 @@ static void remove_made(const char *dir)
 {
     VcFileList files = {0};
     VcErr ignored;
-    if (vc_list_files(&files, dir, &ignored))
+    if (vc_list_files(&files, dir, &ignored)) {
         for (size_t i = 0; i < files.count; i++) {
             char *path = vc_path_join(dir, files.paths[i]);
             unlink(path);
             free(path);
         }
+    }
     vc_file_list_finish(&files);
     rmdir(dir);
 }

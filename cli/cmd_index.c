@@ -63,10 +63,11 @@ static void print_report(const CliContext *ctx, const IndexStageReport *r)
     if (r->added > 0)
         printf("; %llu added with %llu caption tokens", (unsigned long long)r->added, (unsigned long long)r->tokens);
     printf("\n");
-    if (skipped > 0)
+    if (skipped > 0) {
         printf("left out: %llu not mined yet, %llu without a caption, %llu without concepts, %llu unreadable\n",
                (unsigned long long)r->not_mined, (unsigned long long)r->no_caption, (unsigned long long)r->no_concepts,
                (unsigned long long)r->unreadable);
+    }
 }
 
 static int run_stage(const CliContext *ctx, const Options *o)
@@ -123,10 +124,11 @@ static void print_verified(const CliContext *ctx, const char *dir, const IndexVe
         printf("%s: %llu records in %llu shard%s%s, %.1f MiB: ", dir, (unsigned long long)r->records,
                (unsigned long long)r->shards, r->shards == 1 ? "" : "s", r->packed ? " (packed)" : "",
                (double)r->bytes / 1048576.0);
-        if (r->bad > 0)
+        if (r->bad > 0) {
             printf("%llu bad\n", (unsigned long long)r->bad);
-        else
+        } else {
             printf("all good%s\n", r->unchecked > 0 ? " (no side index: records were not checked by CRC)" : "");
+        }
         return;
     }
     VcStr line = {0};
@@ -180,11 +182,12 @@ static bool convert_one(const CliContext *ctx, const Options *o, const char *dir
     bool ok = o->pack ? index_set_pack(dir, (int)o->level, &done, err) : index_set_unpack(dir, &done, err);
     if (!ok)
         return false;
-    if (ctx->json)
+    if (ctx->json) {
         printf("{\"%s\": %llu}\n", o->pack ? "packed" : "unpacked", (unsigned long long)done);
-    else
+    } else {
         printf("%s: %llu shard%s %s\n", dir, (unsigned long long)done, done == 1 ? "" : "s",
                o->pack ? "packed" : "unpacked");
+    }
     return true;
 }
 

@@ -59,14 +59,15 @@ static void lower_and_delete(VcStr *out, const char *text, size_t n)
             i++;
             continue;
         }
-        if (cp == 0x3A3)
+        if (cp == 0x3A3) {
             put_cp(out, is_final_sigma(text, n, i, used) ? 0x3C2 : 0x3C3);
-        else if (cp == 0x130)
+        } else if (cp == 0x130) {
             vc_str_put(out, "i\xCC\x87");
-        else if (cp == '-' || cp == '/')
+        } else if (cp == '-' || cp == '/') {
             vc_str_putc(out, ' ');
-        else if (!is_deleted(cp))
+        } else if (!is_deleted(cp)) {
             put_cp(out, cp < 0x80 ? (cp >= 'A' && cp <= 'Z' ? cp + 32 : cp) : index_cp_lower(cp));
+        }
         i += used;
     }
 }
@@ -114,9 +115,10 @@ void index_clean_caption(VcStr *out, const char *text, size_t n, size_t max_word
     while (begin < end && s[begin] == ' ')
         begin++;
     size_t words = 1, stop = begin;
-    for (; stop < end; stop++)
+    for (; stop < end; stop++) {
         if (s[stop] == ' ' && max_words > 0 && words++ == max_words)
             break;
+    }
     vc_str_putn(out, s + begin, stop - begin);
     vc_str_finish(&joined);
     vc_str_finish(&lowered);

@@ -102,10 +102,11 @@ bool gather_open(Gather **out, VcWorkspace *ws, const Wordpiece *wp, const Gathe
         vc_db_prepare(ws->db, &g->concepts,
                       "SELECT concept_id, score FROM image_concept WHERE image_id = ?1 ORDER BY rank LIMIT ?2", err) &&
         load_concepts(g, err) && (!options->zlib || extract_image_init(err));
-    if (ok)
+    if (ok) {
         *out = g;
-    else
+    } else {
         gather_close(&g);
+    }
     return ok;
 }
 

@@ -64,14 +64,16 @@ bool gzip_inflate(VcStr *out, const uint8_t *data, uint64_t n, uint64_t want, Vc
     uint64_t left = n + z.avail_in;
     inflateEnd(&z);
     free(chunk);
-    if (got > want)
+    if (got > want) {
         return vc_fail(err, VC_ERR_FORMAT, "inflates to more than the %llu bytes index.json says",
                        (unsigned long long)want);
+    }
     if (code != Z_STREAM_END)
         return vc_fail(err, VC_ERR_FORMAT, "is not a whole gzip member");
-    if (got < want)
+    if (got < want) {
         return vc_fail(err, VC_ERR_FORMAT, "inflates to %llu bytes, index.json says %llu", (unsigned long long)got,
                        (unsigned long long)want);
+    }
     if (left > 0)
         return vc_fail(err, VC_ERR_FORMAT, "%llu bytes follow the gzip member", (unsigned long long)left);
     return true;

@@ -29,11 +29,12 @@ size_t mds_type_size(MdsType type)
 
 static bool find_type(MdsType *out, const char *name, size_t n)
 {
-    for (int t = 0; t < MDS_TYPES; t++)
+    for (int t = 0; t < MDS_TYPES; t++) {
         if (strlen(types[t].name) == n && memcmp(types[t].name, name, n) == 0) {
             *out = (MdsType)t;
             return true;
         }
+    }
     return false;
 }
 
@@ -82,7 +83,7 @@ static bool parse_ndarray(MdsEncoding *e, const char *text, VcErr *err)
 bool mds_encoding_parse(MdsEncoding *out, const char *text, VcErr *err)
 {
     MdsEncoding e = {.type = MDS_U8};
-    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         if (strcmp(text, plain[i].name) == 0) {
             e.kind = plain[i].kind;
             if (e.kind == MDS_INT) {
@@ -92,6 +93,7 @@ bool mds_encoding_parse(MdsEncoding *out, const char *text, VcErr *err)
             *out = e;
             return true;
         }
+    }
     if (find_type(&e.type, text, strlen(text))) {
         e.kind = MDS_SCALAR;
         e.size = types[e.type].size;
@@ -147,18 +149,20 @@ bool mds_schema_equal(const MdsSchema *a, const MdsSchema *b)
 {
     if (a->count != b->count)
         return false;
-    for (size_t i = 0; i < a->count; i++)
+    for (size_t i = 0; i < a->count; i++) {
         if (strcmp(a->columns[i].name, b->columns[i].name) != 0 ||
             strcmp(a->columns[i].encoding, b->columns[i].encoding) != 0)
             return false;
+    }
     return true;
 }
 
 int mds_schema_find(const MdsSchema *schema, const char *name)
 {
-    for (size_t i = 0; i < schema->count; i++)
+    for (size_t i = 0; i < schema->count; i++) {
         if (strcmp(schema->columns[i].name, name) == 0)
             return (int)i;
+    }
     return -1;
 }
 
@@ -201,9 +205,10 @@ bool mds_array_parse(MdsArray *out, const MdsEncoding *form, const uint8_t *data
             return vc_fail(err, VC_ERR_FORMAT, "array prefix promises more values than its %zu bytes hold", n);
         a.count *= dim;
     }
-    if (a.count * item != n - prefix)
+    if (a.count * item != n - prefix) {
         return vc_fail(err, VC_ERR_FORMAT, "array prefix promises %llu values of %zu bytes, the field has %zu bytes",
                        (unsigned long long)a.count, item, n - prefix);
+    }
     a.values = data + prefix;
     *out = a;
     return true;
@@ -236,9 +241,10 @@ bool mds_record_parse(const MdsSchema *schema, const uint8_t *data, size_t n, Md
             size_at += 4;
             size = length;
         }
-        if (size > n - at)
+        if (size > n - at) {
             return vc_fail(err, VC_ERR_FORMAT, "column '%s' has %llu bytes, the record only %zu more", column->name,
                            (unsigned long long)size, n - at);
+        }
         fields[i] = (MdsField){data + at, (size_t)size};
         at += (size_t)size;
         if (!check_field(column, &fields[i], err))
@@ -254,9 +260,10 @@ bool mds_record_put(VcStr *out, const MdsSchema *schema, const MdsField *fields,
     uint64_t total = 4 * (uint64_t)schema->variable;
     for (size_t i = 0; i < schema->count; i++) {
         const MdsColumn *column = &schema->columns[i];
-        if (column->form.size != 0 && fields[i].size != column->form.size)
+        if (column->form.size != 0 && fields[i].size != column->form.size) {
             return vc_fail(err, VC_ERR_FORMAT, "column '%s' has %zu bytes instead of %llu", column->name,
                            fields[i].size, (unsigned long long)column->form.size);
+        }
         if (!check_field(column, &fields[i], err))
             return false;
         total += fields[i].size;
@@ -265,11 +272,12 @@ bool mds_record_put(VcStr *out, const MdsSchema *schema, const MdsField *fields,
     }
     if (total == 0)
         return vc_fail(err, VC_ERR_FORMAT, "a record of no bytes");
-    for (size_t i = 0; i < schema->count; i++)
+    for (size_t i = 0; i < schema->count; i++) {
         if (schema->columns[i].form.size == 0) {
             uint32_t length = (uint32_t)fields[i].size;
             vc_str_putn(out, &length, 4);
         }
+    }
     for (size_t i = 0; i < schema->count; i++)
         vc_str_putn(out, fields[i].data, fields[i].size);
     return true;

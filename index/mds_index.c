@@ -60,16 +60,18 @@ static bool parse_columns(MdsSchema *out, const VcJson *json, const char *what, 
         !get_list(json, "column_sizes", &sizes, what, err))
         return false;
     size_t n = vc_json_length(names);
-    if (vc_json_length(encodings) != n || vc_json_length(sizes) != n)
+    if (vc_json_length(encodings) != n || vc_json_length(sizes) != n) {
         return vc_fail(err, VC_ERR_FORMAT, "%s: %zu column names, %zu encodings and %zu sizes", what, n,
                        vc_json_length(encodings), vc_json_length(sizes));
+    }
     if (n == 0 || n > MDS_MAX_COLUMNS)
         return vc_fail(err, VC_ERR_LIMIT, "%s: %zu columns; a set has 1 to %d", what, n, (int)MDS_MAX_COLUMNS);
     const char *name[MDS_MAX_COLUMNS], *encoding[MDS_MAX_COLUMNS];
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (!get_text(vc_json_item(names, i), &name[i], "column_names", what, err) ||
             !get_text(vc_json_item(encodings, i), &encoding[i], "column_encodings", what, err))
             return false;
+    }
     if (!mds_schema_make(out, name, encoding, n, err))
         return vc_prefix(err, "%s", what);
     for (size_t i = 0; i < n; i++) {
@@ -99,9 +101,10 @@ static bool check_basename(const char *name, const char *what, VcErr *err)
 
 static bool copy_hex(char *out, size_t digits, const char *hex, const char *algorithm, const char *what, VcErr *err)
 {
-    if (strlen(hex) != digits || strspn(hex, "0123456789abcdef") != digits)
+    if (strlen(hex) != digits || strspn(hex, "0123456789abcdef") != digits) {
         return vc_fail(err, VC_ERR_FORMAT, "%s: '%.80s' is not a %s of %zu lower-case digits", what, hex, algorithm,
                        digits);
+    }
     memcpy(out, hex, digits + 1);
     return true;
 }
@@ -124,10 +127,12 @@ static bool parse_hashes(MdsFile *f, const VcJson *json, const VcJson *algorithm
             return vc_fail(err, VC_ERR_LIMIT, "%s: more than %d hashes", what, (int)MAX_HASHES);
         keys[count++] = key;
     }
-    for (size_t i = 0; i < vc_json_length(algorithms); i++)
-        if (vc_json_member(json, vc_json_string(vc_json_item(algorithms, i), NULL)) == NULL)
+    for (size_t i = 0; i < vc_json_length(algorithms); i++) {
+        if (vc_json_member(json, vc_json_string(vc_json_item(algorithms, i), NULL)) == NULL) {
             return vc_fail(err, VC_ERR_FORMAT, "%s: missing key '%.40s' in 'hashes'", what,
                            vc_json_string(vc_json_item(algorithms, i), NULL));
+        }
+    }
     qsort(keys, count, sizeof *keys, compare_text);
     VcStr text = {0};
     vc_str_putc(&text, '{');
@@ -135,10 +140,11 @@ static bool parse_hashes(MdsFile *f, const VcJson *json, const VcJson *algorithm
     for (size_t i = 0; i < count && ok; i++) {
         const char *hex;
         ok = get_text(vc_json_member(json, keys[i]), &hex, keys[i], what, err);
-        if (ok && strcmp(keys[i], "sha1") == 0)
+        if (ok && strcmp(keys[i], "sha1") == 0) {
             ok = copy_hex(f->sha1, 40, hex, "sha1", what, err);
-        else if (ok && strcmp(keys[i], "xxh64") == 0)
+        } else if (ok && strcmp(keys[i], "xxh64") == 0) {
             ok = copy_hex(f->xxh64, 16, hex, "xxh64", what, err);
+        }
         if (!ok)
             break;
         vc_str_put(&text, i > 0 ? ", " : "");
@@ -207,9 +213,10 @@ static bool parse_entry(MdsEntry *e, const VcJson *json, const char *what, VcErr
     if (!vc_json_get_int(json, "version", &version, what, err) ||
         !vc_json_get_string(json, "format", &format, what, err))
         return false;
-    if (version != 2 || strcmp(format, "mds") != 0)
+    if (version != 2 || strcmp(format, "mds") != 0) {
         return vc_fail(err, VC_ERR_FORMAT, "%s: format '%.40s' version %lld; this program reads 'mds' version 2", what,
                        format, (long long)version);
+    }
     if (!parse_columns(&e->schema, json, what, err) || !get_member(json, "compression", &compression, what, err) ||
         !get_list(json, "hashes", &algorithms, what, err) || !parse_algorithms(e, algorithms, what, err) ||
         !get_member(json, "raw_data", &raw, what, err) || !get_member(json, "zip_data", &zip, what, err) ||
@@ -257,9 +264,10 @@ static bool check_own_block(const MdsIndex *index, const VcJson *own, const char
     if (!vc_json_get_int(own, "set", &set, what, err) || !vc_json_get_int(own, "total", &total, what, err) ||
         !vc_json_get_string(own, "fingerprint", &fingerprint, what, err))
         return false;
-    if (set != 1)
+    if (set != 1) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s': written by a newer vicha (set format %lld, this program knows 1)",
                        what, (long long)set);
+    }
     if ((uint64_t)total != index->total || strcmp(fingerprint, index->fingerprint) != 0)
         return vc_fail(err, VC_ERR_FORMAT, "'%s': total or fingerprint under 'x_vc' is not that of the shards", what);
     return true;
@@ -273,9 +281,10 @@ static bool parse_index(MdsIndex *index, const VcJson *json, const char *what, V
         return vc_fail(err, VC_ERR_FORMAT, "'%s': not an object", what);
     if (!vc_json_get_int(json, "version", &version, what, err))
         return false;
-    if (version != 2)
+    if (version != 2) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s': version %lld; this program reads version 2", what,
                        (long long)version);
+    }
     if (!get_list(json, "shards", &shards, what, err))
         return false;
     size_t n = vc_json_length(shards);
@@ -303,27 +312,30 @@ bool mds_index_parse(MdsIndex *out, const char *text, size_t n, const char *what
     MdsIndex index = {0};
     bool ok = parse_index(&index, json, what, err);
     vc_json_destroy(&json);
-    if (ok)
+    if (ok) {
         *out = index;
-    else
+    } else {
         mds_index_finish(&index);
+    }
     return ok;
 }
 
 static void put_string(VcStr *out, const char *text)
 {
-    if (text == NULL)
+    if (text == NULL) {
         vc_str_put(out, "null");
-    else
+    } else {
         vc_str_put_json(out, text, strlen(text), true);
+    }
 }
 
 static void put_number(VcStr *out, const char *key, uint64_t value)
 {
-    if (value == 0)
+    if (value == 0) {
         vc_str_putf(out, ", \"%s\": null", key);
-    else
+    } else {
         vc_str_putf(out, ", \"%s\": %llu", key, (unsigned long long)value);
+    }
 }
 
 static void put_columns(VcStr *out, const MdsSchema *s)
@@ -341,10 +353,11 @@ static void put_columns(VcStr *out, const MdsSchema *s)
     vc_str_put(out, "], \"column_sizes\": [");
     for (size_t i = 0; i < s->count; i++) {
         vc_str_put(out, i > 0 ? ", " : "");
-        if (s->columns[i].form.size == 0)
+        if (s->columns[i].form.size == 0) {
             vc_str_put(out, "null");
-        else
+        } else {
             vc_str_putf(out, "%llu", (unsigned long long)s->columns[i].form.size);
+        }
     }
     vc_str_putc(out, ']');
 }

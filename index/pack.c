@@ -93,15 +93,16 @@ static bool unpack_shard(const char *dir, MdsEntry *e, VcErr *err)
     VcStr plain = {0};
     char *path = vc_path_join(dir, e->zip.basename), *target = vc_path_join(dir, e->raw.basename);
     bool ok = vc_map_open(&map, path, err);
-    if (ok && map.size != e->zip.bytes)
+    if (ok && map.size != e->zip.bytes) {
         ok = vc_fail(err, VC_ERR_FORMAT, "has %zu bytes, index.json says %llu", map.size,
                      (unsigned long long)e->zip.bytes) ||
              vc_prefix(err, "'%s'", path);
-    else if (ok && !(shard_check_hashes(map.data, map.size, &e->zip, err) &&
-                     gzip_inflate(&plain, map.data, map.size, e->raw.bytes, err) &&
-                     shard_check_hashes((const uint8_t *)plain.data, plain.len, &e->raw, err) &&
-                     shard_check((const uint8_t *)plain.data, plain.len, e, err)))
+    } else if (ok && !(shard_check_hashes(map.data, map.size, &e->zip, err) &&
+                       gzip_inflate(&plain, map.data, map.size, e->raw.bytes, err) &&
+                       shard_check_hashes((const uint8_t *)plain.data, plain.len, &e->raw, err) &&
+                       shard_check((const uint8_t *)plain.data, plain.len, e, err))) {
         ok = vc_prefix(err, "'%s'", path);
+    }
     ok = ok && vc_write_file(target, plain.data, plain.len, err);
     free(target);
     free(path);

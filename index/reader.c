@@ -129,9 +129,10 @@ const MdsIndex *index_reader_index(const IndexReader *reader)
 
 bool index_reader_has_crc(const IndexReader *reader)
 {
-    for (size_t i = 0; i < reader->index.count; i++)
+    for (size_t i = 0; i < reader->index.count; i++) {
         if (reader->shards[i].vix.data == NULL)
             return false;
+    }
     return true;
 }
 
@@ -142,10 +143,11 @@ static size_t find_shard(const IndexReader *r, uint64_t i)
     size_t low = 0, high = r->index.count;
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
-        if (r->first[middle] <= i)
+        if (r->first[middle] <= i) {
             low = middle;
-        else
+        } else {
             high = middle;
+        }
     }
     return low;
 }
@@ -176,9 +178,9 @@ static bool record_bytes(const IndexReader *r, uint64_t i, const uint8_t **data,
 bool index_reader_get(const IndexReader *r, uint64_t i, IndexRecord *record, VcErr *err)
 {
     VC_ASSERT(!r->options.any_columns);
-    const uint8_t *data;
-    size_t n, shard;
-    uint64_t local;
+    const uint8_t *data = NULL;
+    size_t n = 0, shard = 0;
+    uint64_t local = 0;
     if (!record_bytes(r, i, &data, &n, &shard, &local, err) ||
         !record_decode(&r->index.entries[shard].schema, &r->shards[shard].columns, data, n, r->options.vocabulary,
                        record, err))
@@ -210,9 +212,9 @@ uint64_t index_reader_bad(const IndexReader *reader)
 
 bool index_reader_fields(const IndexReader *r, uint64_t i, const MdsSchema **schema, MdsField *fields, VcErr *err)
 {
-    const uint8_t *data;
-    size_t n, shard;
-    uint64_t local;
+    const uint8_t *data = NULL;
+    size_t n = 0, shard = 0;
+    uint64_t local = 0;
     if (!record_bytes(r, i, &data, &n, &shard, &local, err) ||
         !mds_record_parse(&r->index.entries[shard].schema, data, n, fields, err))
         return prefix_record(r, shard, local, err);
@@ -222,11 +224,13 @@ bool index_reader_fields(const IndexReader *r, uint64_t i, const MdsSchema **sch
 
 bool index_reader_find(const IndexReader *r, int64_t image_id, uint64_t *i)
 {
-    for (size_t s = 0; s < r->index.count; s++)
-        for (uint64_t k = 0; k < r->index.entries[s].samples && r->shards[s].vix.data != NULL; k++)
+    for (size_t s = 0; s < r->index.count; s++) {
+        for (uint64_t k = 0; k < r->index.entries[s].samples && r->shards[s].vix.data != NULL; k++) {
             if (vix_id(r->shards[s].vix.data, k) == image_id) {
                 *i = r->first[s] + k;
                 return true;
             }
+        }
+    }
     return false;
 }

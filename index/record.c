@@ -93,10 +93,12 @@ static bool check_ids(IndexInts ids, int32_t limit, const char *column, VcErr *e
         bad |= (uint32_t)((uint32_t)index_int_at(ids, i) >= top);
     if (bad == 0)
         return true;
-    for (size_t i = 0; i < ids.count; i++)
-        if ((uint32_t)index_int_at(ids, i) >= top)
+    for (size_t i = 0; i < ids.count; i++) {
+        if ((uint32_t)index_int_at(ids, i) >= top) {
             return vc_fail(err, VC_ERR_FORMAT, "column '%s': id %d is negative or at or over %u", column,
                            (int)index_int_at(ids, i), top);
+        }
+    }
     return true;
 }
 
@@ -108,9 +110,10 @@ static bool check_lens(IndexInts lens, IndexInts ids, const char *column, VcErr 
             return vc_fail(err, VC_ERR_FORMAT, "column '%s': length %d", column, (int)index_int_at(lens, i));
         sum += (uint64_t)index_int_at(lens, i);
     }
-    if (ids.data != NULL && sum != ids.count)
+    if (ids.data != NULL && sum != ids.count) {
         return vc_fail(err, VC_ERR_FORMAT, "column '%s' sums to %llu, there are %zu tokens", column,
                        (unsigned long long)sum, ids.count);
+    }
     return true;
 }
 
@@ -127,12 +130,14 @@ static bool check_scores(const IndexRecord *r, VcErr *err)
 static bool check_counts(const IndexRecord *r, VcErr *err)
 {
     size_t concepts = r->concept_ids.count;
-    if (r->concept_ids.data != NULL && r->concept_scores.data != NULL && r->concept_scores.count != concepts)
+    if (r->concept_ids.data != NULL && r->concept_scores.data != NULL && r->concept_scores.count != concepts) {
         return vc_fail(err, VC_ERR_FORMAT, "column 'concept_scores' has %zu values for %zu concepts",
                        r->concept_scores.count, concepts);
-    if (r->concept_ids.data != NULL && r->concept_lens.data != NULL && r->concept_lens.count != concepts)
+    }
+    if (r->concept_ids.data != NULL && r->concept_lens.data != NULL && r->concept_lens.count != concepts) {
         return vc_fail(err, VC_ERR_FORMAT, "column 'concept_lens' has %zu values for %zu concepts",
                        r->concept_lens.count, concepts);
+    }
     return true;
 }
 

@@ -13,13 +13,14 @@ bool set_read_index(MdsIndex *out, const char *dir, VcErr *err)
     char *path = vc_path_join(dir, "index.json"), *progress = vc_path_join(dir, "progress.jsonl"), *text = NULL;
     size_t n;
     bool ok = false;
-    if (!vc_exists(path))
+    if (!vc_exists(path)) {
         vc_fail(err, VC_ERR_IO,
                 vc_exists(progress) ? "'%s' is missing: the set is not finished; run 'vicha index' again"
                                     : "'%s' is missing: not a record set",
                 path);
-    else
+    } else {
         ok = vc_read_file(&text, &n, path, MAX_INDEX_BYTES, err) && mds_index_parse(out, text, n, path, err);
+    }
     free(text);
     free(progress);
     free(path);

@@ -94,9 +94,10 @@ uint64_t index_order_total(const IndexOrder *order)
 static void fill_pool(IndexOrder *o, size_t p)
 {
     uint64_t n = 0;
-    for (uint64_t s = p * o->window; s < o->shards && s < (p + 1) * o->window; s++)
+    for (uint64_t s = p * o->window; s < o->shards && s < (p + 1) * o->window; s++) {
         for (uint64_t i = 0; i < o->size[o->permuted[s]]; i++)
             o->records[n++] = o->first[o->permuted[s]] + i;
+    }
     VcRng rng = o->pool_rng[p];
     vc_rng_shuffle(&rng, o->records, n, sizeof *o->records);
     o->pool_rng[p + 1] = rng;
@@ -112,10 +113,11 @@ uint64_t index_order_at(IndexOrder *o, uint64_t position)
         size_t low = 0, high = o->pools;
         while (high - low > 1) {
             size_t middle = low + (high - low) / 2;
-            if (o->pool_start[middle] <= position)
+            if (o->pool_start[middle] <= position) {
                 low = middle;
-            else
+            } else {
                 high = middle;
+            }
         }
         while (o->known < low) // the draws of a pool depend on those of all pools before it
             fill_pool(o, o->known);
@@ -168,9 +170,10 @@ bool index_state_parse(IndexState *out, const VcJson *json, const char *what, Vc
     const char *fingerprint, *seed;
     if (!vc_json_get_int(json, "format", &format, what, err))
         return false;
-    if (format != INDEX_STATE_FORMAT)
+    if (format != INDEX_STATE_FORMAT) {
         return vc_fail(err, VC_ERR_FORMAT, "data position in %s: format %lld, this program knows %d", what,
                        (long long)format, (int)INDEX_STATE_FORMAT);
+    }
     if (!vc_json_get_string(json, "fingerprint", &fingerprint, what, err) ||
         !vc_json_get_string(json, "seed", &seed, what, err) || !vc_json_get_int(json, "epoch", &epoch, what, err) ||
         !vc_json_get_int(json, "window", &window, what, err) ||
@@ -191,15 +194,18 @@ bool index_state_parse(IndexState *out, const VcJson *json, const char *what, Vc
 bool index_state_check(const IndexState *state, const char *fingerprint, uint64_t window, uint64_t global_batch,
                        VcErr *err)
 {
-    if (strcmp(state->fingerprint, fingerprint) != 0)
+    if (strcmp(state->fingerprint, fingerprint) != 0) {
         return vc_fail(err, VC_ERR_USAGE,
                        "the records changed since the checkpoint was written (fingerprint %.16s... then, %.16s... now)",
                        state->fingerprint, fingerprint);
-    if (state->window != window)
+    }
+    if (state->window != window) {
         return vc_fail(err, VC_ERR_USAGE, "the checkpoint was written with shuffle window %llu, not %llu",
                        (unsigned long long)state->window, (unsigned long long)window);
-    if (state->global_batch != global_batch)
+    }
+    if (state->global_batch != global_batch) {
         return vc_fail(err, VC_ERR_USAGE, "the checkpoint was written with global batch %llu, not %llu",
                        (unsigned long long)state->global_batch, (unsigned long long)global_batch);
+    }
     return true;
 }

@@ -49,10 +49,11 @@ static bool put_query_text(VcStr *out, Stage *s, const char *sql, VcErr *err)
         return false;
     ok = vc_stmt_step(stmt, &row, err);
     const char *text = ok && row ? vc_column_text(stmt, 0) : NULL;
-    if (text != NULL)
+    if (text != NULL) {
         vc_str_put_json(out, text, strlen(text), true);
-    else
+    } else {
         vc_str_put(out, "null");
+    }
     vc_stmt_finish(&stmt);
     return ok;
 }
@@ -61,25 +62,35 @@ static bool put_query_text(VcStr *out, Stage *s, const char *sql, VcErr *err)
     " FROM run JOIN model USING(model_id) WHERE run_id = (SELECT CAST(value AS INTEGER) FROM meta" \
     " WHERE key = 'active_run')"
 
+// The same for a fact about the concepts, which means nothing in a set without them.
+static bool put_concept_text(VcStr *out, Stage *s, const char *sql, VcErr *err)
+{
+    if (s->options->max_concepts > 0)
+        return put_query_text(out, s, sql, err);
+    vc_str_put(out, "null");
+    return true;
+}
+
 // What must be the same to go on with a set.
 static bool put_settings(VcStr *out, Set *set, VcErr *err)
 {
     Stage s = *set->stage;
     const IndexStageOptions *o = s.options;
     vc_str_put(out, "{\"clip_model\": ");
-    bool ok = put_query_text(out, &s, "SELECT name" ACTIVE_RUN, err);
+    bool ok = put_concept_text(out, &s, "SELECT name" ACTIVE_RUN, err);
     vc_str_put(out, ", \"clip_sha256\": ");
-    ok = ok && put_query_text(out, &s, "SELECT lower(hex(weights_sha256))" ACTIVE_RUN, err);
+    ok = ok && put_concept_text(out, &s, "SELECT lower(hex(weights_sha256))" ACTIVE_RUN, err);
     vc_str_putf(out, ", \"compression\": \"%s\", \"concept_vocabulary_sha256\": ", o->zlib ? "zlib" : "none");
-    ok = ok && put_query_text(out, &s, "SELECT value FROM meta WHERE key = 'vocabulary_sha256'", err);
+    ok = ok && put_concept_text(out, &s, "SELECT value FROM meta WHERE key = 'vocabulary_sha256'", err);
     vc_str_putf(out, ", \"max_concepts\": %lld, \"mined_k\": ", (long long)o->max_concepts);
-    ok = ok && put_query_text(out, &s, "SELECT k" ACTIVE_RUN, err);
+    ok = ok && put_concept_text(out, &s, "SELECT k" ACTIVE_RUN, err);
     vc_str_putf(out, ", \"several_captions\": %s, \"shard_size\": %llu, \"split\": ",
                 set->gather.captions ? "true" : "false", (unsigned long long)o->shard_size);
-    if (set->split != NULL)
+    if (set->split != NULL) {
         vc_str_put_json(out, set->split, strlen(set->split), true);
-    else
+    } else {
         vc_str_put(out, "null");
+    }
     vc_str_putf(out, ", \"tokenizer\": \"wordpiece\", \"tokenizer_sha256\": \"%s\"}", wordpiece_sha256(s.wp));
     return ok;
 }
@@ -142,7 +153,7 @@ static bool open_set(Set *set, VcErr *err)
 {
     const Stage *s = set->stage;
     const char *names[GATHER_MAX_COLUMNS], *encodings[GATHER_MAX_COLUMNS];
-    uint64_t several, total;
+    uint64_t several = 0, total = 0;
     VcStr settings = {0}, sql = {0};
     vc_str_putf(&sql, "%s AND (SELECT count(*) FROM caption c WHERE c.image_id = i.image_id) > 1", ready(s->options));
     bool ok = count_images(set, vc_str_get(&sql), &several, err) && count_images(set, ready(s->options), &total, err) &&
@@ -218,10 +229,11 @@ static bool mark_row(Set *set, const GatherRow *row, bool marked, VcErr *err)
     if (row->state == GATHER_OK && !marked)
         return true;
     vc_bind_int(set->mark, 1, row->image_id);
-    if (row->state == GATHER_OK)
+    if (row->state == GATHER_OK) {
         vc_bind_null(set->mark, 2);
-    else
+    } else {
         vc_bind_text(set->mark, 2, row->state == GATHER_UNREADABLE ? row->reason : causes[row->state]);
+    }
     return vc_stmt_run(set->mark, err);
 }
 
@@ -277,12 +289,13 @@ static bool finish_set(Set *set, uint64_t added_before, VcErr *err)
     IndexStageReport *report = set->stage->report;
     uint64_t skipped = set->no_caption + set->no_concepts + set->unreadable;
     bool ok = true;
-    if (index_writer_records(set->writer) == 0)
+    if (index_writer_records(set->writer) == 0) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "nothing to write to '%s': all %llu mined images were left out (%llu without a caption, %llu "
                        "without concepts, %llu unreadable)",
                        set->dir, (unsigned long long)skipped, (unsigned long long)set->no_caption,
                        (unsigned long long)set->no_concepts, (unsigned long long)set->unreadable);
+    }
     if (report->added > added_before || index_writer_state(set->writer) != INDEX_SET_COMPLETE) {
         VcStr provenance = {0};
         ok = put_provenance(&provenance, set, err) && index_writer_commit(set->writer, vc_str_get(&provenance), err);
@@ -451,9 +464,10 @@ static bool check_layout(Stage *s, const Names *splits, VcErr *err)
 static bool run_sets(Stage *s, const Names *splits, VcErr *err)
 {
     if (splits->count == 0) {
-        if (s->options->split != NULL)
+        if (s->options->split != NULL) {
             return vc_fail(err, VC_ERR_USAGE, "there is no split '%s': this workspace has no splits",
                            s->options->split);
+        }
         return run_set(s, NULL, err);
     }
     bool found = false;
@@ -478,12 +492,13 @@ bool index_stage_run(VcWorkspace *ws, const IndexStageOptions *options, IndexSta
     bool ok = vc_db_int(ws->db, vc_str_get(&sql), 0, &usable, err) &&
               vc_db_int(ws->db, "SELECT count(*) FROM image WHERE status >= 0", 0, &images, err);
     vc_str_finish(&sql);
-    if (ok && usable == 0)
+    if (ok && usable == 0) {
         ok = vc_fail(err, VC_ERR_USAGE,
                      images == 0 || options->max_concepts == 0
                          ? "there is no image in '%s': run 'vicha extract SOURCE' first"
                          : "no image in '%s' has concepts: run 'vicha concepts --clip MODEL' first",
                      ws->dir);
+    }
     ok = ok && wordpiece_open(&s.wp, options->vocabulary, err) && list_splits(ws, options, &splits, err) &&
          check_layout(&s, &splits, err) && run_sets(&s, &splits, err);
     names_finish(&splits);

@@ -45,9 +45,10 @@ static uint32_t edge_find(const Wordpiece *wp, uint32_t node, uint8_t byte)
 {
     uint32_t key = node << 8 | byte;
     size_t mask = ((size_t)1 << wp->edge_bits) - 1;
-    for (size_t i = edge_slot(wp, key); wp->edges[i] != 0; i = (i + 1) & mask)
+    for (size_t i = edge_slot(wp, key); wp->edges[i] != 0; i = (i + 1) & mask) {
         if ((uint32_t)(wp->edges[i] >> 32) == key)
             return (uint32_t)wp->edges[i];
+    }
     return 0;
 }
 
@@ -94,9 +95,10 @@ static bool has_upper(const char *piece, size_t n)
 {
     if (n > 0 && piece[0] == '[')
         return false;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (piece[i] >= 'A' && piece[i] <= 'Z')
             return true;
+    }
     return false;
 }
 
@@ -111,9 +113,10 @@ static bool read_lines(Wordpiece *wp, const char *data, size_t n, const char *wh
         if (length > 0 && data[at + length - 1] == '\r')
             length--;
         const char *piece = data + at;
-        if (length == 0)
+        if (length == 0) {
             return vc_fail(err, VC_ERR_FORMAT, "'%s' line %zu: empty line; a vocabulary has one piece a line", what,
                            line + 1);
+        }
         if (!vc_utf8_valid(piece, length) || memchr(piece, 0, length) != NULL)
             return vc_fail(err, VC_ERR_FORMAT, "'%s' line %zu: not UTF-8 text", what, line + 1);
         wp->starts = vc_grow(wp->starts, &starts_cap, line + 1, sizeof *wp->starts);
@@ -122,19 +125,21 @@ static bool read_lines(Wordpiece *wp, const char *data, size_t n, const char *wh
         wp->text[used + length] = 0;
         used += length + 1;
         int32_t earlier = trie_add(wp, piece, length, (int32_t)line);
-        if (earlier >= 0)
+        if (earlier >= 0) {
             return vc_fail(err, VC_ERR_FORMAT, "'%s' line %zu: piece '%s' is on line %d already", what, line + 1,
                            wp->text + wp->starts[line], earlier + 1);
+        }
         if (has_upper(piece, length) && upper++ == 0)
             first_upper = line;
         at = stop + 1;
     }
     wp->count = line;
-    if (upper * 100 > line)
+    if (upper * 100 > line) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "'%s' is the vocabulary of a cased model (%zu pieces have capitals, first '%s' on line %zu); "
                        "WordPiece here lower-cases all text: use the vocab.txt of bert-base-uncased",
                        what, upper, wp->text + wp->starts[first_upper], first_upper + 1);
+    }
     return true;
 }
 
@@ -150,10 +155,11 @@ static bool find_specials(Wordpiece *wp, const char *what, VcErr *err)
             vc_str_putf(&missing, "%s%s", missing.len > 0 ? ", " : "", special_text[s]);
     }
     bool ok = missing.len == 0;
-    if (!ok)
+    if (!ok) {
         vc_fail(err, VC_ERR_FORMAT,
                 "'%s' has no piece %s among its %zu lines: not the vocab.txt of a BERT model, or a damaged one", what,
                 vc_str_get(&missing), wp->count);
+    }
     vc_str_finish(&missing);
     return ok;
 }
@@ -164,10 +170,11 @@ bool wordpiece_open_memory(Wordpiece **out, const char *data, size_t n, const ch
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is empty; expected a BERT vocab.txt, one piece a line", what);
     if (n > MAX_FILE)
         return vc_fail(err, VC_ERR_LIMIT, "'%s' has %zu bytes; a vocabulary may have %d", what, n, (int)MAX_FILE);
-    if (data[0] == '{')
+    if (data[0] == '{') {
         return vc_fail(err, VC_ERR_FORMAT,
                        "'%s' is JSON, the file of another tokenizer; expected a BERT vocab.txt, one piece a line",
                        what);
+    }
     Wordpiece *wp = vc_calloc(1, sizeof *wp);
     wp->text = vc_alloc(n + 1, 1);
     wp->edge_bits = 10;
@@ -322,10 +329,11 @@ static void add_unicode(Encoder *e, uint32_t cp)
     for (size_t i = 0; i < count; i++) {
         if (index_cp_is_mark(parts[i]))
             continue;
-        if (index_cp_class(parts[i]) == INDEX_CP_PUNCT)
+        if (index_cp_class(parts[i]) == INDEX_CP_PUNCT) {
             add_alone(e, parts[i]);
-        else
+        } else {
             add_char(e, parts[i]);
+        }
     }
 }
 

@@ -46,9 +46,10 @@ static bool check_record(const Verify *v, const MdsEntry *e, const RecordColumns
     IndexRecord r;
     if (!record_decode(&e->schema, columns, data, n, v->vocabulary, &r, err))
         return false;
-    if (vix != NULL && vix_id(vix, i) != r.image_id)
+    if (vix != NULL && vix_id(vix, i) != r.image_id) {
         return vc_fail(err, VC_ERR_FORMAT, "image_id %lld is not the %lld of the side index", (long long)r.image_id,
                        (long long)vix_id(vix, i));
+    }
     if (r.image_form == INDEX_IMAGE_Z) {
         uint8_t *pixels;
         uint32_t w, h, c;
@@ -86,11 +87,12 @@ static bool shard_bytes(const Verify *v, const MdsEntry *e, VcMap *map, VcStr *i
     const MdsFile *file = e->compression != NULL ? &e->zip : &e->raw;
     char *path = vc_path_join(v->dir, file->basename);
     bool ok = vc_map_open(map, path, err);
-    if (ok && map->size != file->bytes)
+    if (ok && map->size != file->bytes) {
         ok = vc_fail(err, VC_ERR_FORMAT, "'%s' has %zu bytes, index.json says %llu", path, map->size,
                      (unsigned long long)file->bytes);
-    else if (ok && !shard_check_hashes(map->data, map->size, file, err))
+    } else if (ok && !shard_check_hashes(map->data, map->size, file, err)) {
         ok = vc_prefix(err, "'%s'", path);
+    }
     *data = map->data;
     if (ok && e->compression != NULL) {
         ok = gzip_inflate(inflated, map->data, map->size, e->raw.bytes, err) &&
@@ -107,10 +109,11 @@ static bool open_vix(const Verify *v, const MdsEntry *e, VcMap *vix, VcErr *err)
 {
     char *path = vix_path(v->dir, e->raw.basename);
     bool ok = true;
-    if (vc_exists(path))
+    if (vc_exists(path)) {
         ok = vc_map_open(vix, path, err) && (vix_check(vix->data, vix->size, e, err) || vc_prefix(err, "'%s'", path));
-    else
+    } else {
         v->report->unchecked++;
+    }
     free(path);
     return ok;
 }
@@ -127,10 +130,11 @@ static bool verify_shard(const Verify *v, const MdsEntry *e, VcErr *err)
         readable = vc_prefix(&reason, "'%s'", path);
     if (readable)
         readable = open_vix(v, e, &vix, &reason);
-    if (readable)
+    if (readable) {
         ok = check_records(v, e, path, data, vix.data, err);
-    else
+    } else {
         ok = found_bad(v, e->samples, &reason, err);
+    }
     v->report->shards++;
     v->report->records += e->samples;
     v->report->bytes += map.size;

@@ -87,14 +87,16 @@ bool vix_check(const uint8_t *data, size_t n, const MdsEntry *entry, VcErr *err)
     if (data[7] != 1)
         return vc_fail(err, VC_ERR_FORMAT, "has version %d; this program reads version 1", data[7]);
     uint32_t count = get32(data + 8), size = get32(data + 12);
-    if (count != entry->samples || size != VIX_ENTRY || n != VIX_HEADER + (size_t)count * VIX_ENTRY + 4)
+    if (count != entry->samples || size != VIX_ENTRY || n != VIX_HEADER + (size_t)count * VIX_ENTRY + 4) {
         return vc_fail(err, VC_ERR_FORMAT, "counts %u entries of %u bytes in %zu bytes; the shard has %llu records",
                        count, size, n, (unsigned long long)entry->samples);
+    }
     if (get32(data + n - 4) != vix_crc32(data, n - 4))
         return vc_fail(err, VC_ERR_FORMAT, "its own CRC does not match");
-    if (get64(data + 16) != entry->raw.bytes)
+    if (get64(data + 16) != entry->raw.bytes) {
         return vc_fail(err, VC_ERR_FORMAT, "is for a shard of %llu bytes, index.json says %llu",
                        (unsigned long long)get64(data + 16), (unsigned long long)entry->raw.bytes);
+    }
     char hex[17];
     snprintf(hex, sizeof hex, "%016llx", (unsigned long long)get64(data + 24));
     if (entry->raw.xxh64[0] != 0 && strcmp(hex, entry->raw.xxh64) != 0)
@@ -114,22 +116,26 @@ uint32_t vix_crc(const uint8_t *data, uint64_t record)
 
 bool shard_check(const uint8_t *data, uint64_t size, const MdsEntry *entry, VcErr *err)
 {
-    if (size != entry->raw.bytes)
+    if (size != entry->raw.bytes) {
         return vc_fail(err, VC_ERR_FORMAT, "has %llu bytes, index.json says %llu", (unsigned long long)size,
                        (unsigned long long)entry->raw.bytes);
+    }
     uint32_t count = size >= 4 ? get32(data) : 0;
-    if (size < 8 || count != entry->samples)
+    if (size < 8 || count != entry->samples) {
         return vc_fail(err, VC_ERR_FORMAT, "holds %u records, index.json says %llu", count,
                        (unsigned long long)entry->samples);
+    }
     uint64_t table_end = 8 + 4 * (uint64_t)count;
     if (table_end > size)
         return vc_fail(err, VC_ERR_FORMAT, "ends inside its table of offsets");
     if (shard_offset(data, 0) < table_end || shard_offset(data, 0) > size)
         return vc_fail(err, VC_ERR_FORMAT, "first offset %u is outside the shard", shard_offset(data, 0));
-    for (uint32_t i = 0; i < count; i++)
-        if (shard_offset(data, i + 1) <= shard_offset(data, i))
+    for (uint32_t i = 0; i < count; i++) {
+        if (shard_offset(data, i + 1) <= shard_offset(data, i)) {
             return vc_fail(err, VC_ERR_FORMAT, "record %u: offsets do not increase (%u, %u)", i, shard_offset(data, i),
                            shard_offset(data, i + 1));
+        }
+    }
     if (shard_offset(data, count) != size)
         return vc_fail(err, VC_ERR_FORMAT, "last offset %u is not the size of the file", shard_offset(data, count));
     return mds_config_check(entry, (const char *)data + table_end, shard_offset(data, 0) - table_end, err);

@@ -45,14 +45,15 @@ static void put_value(VcStr *out, const VcJson *v)
 {
     size_t n;
     const char *text = vc_json_string(v, &n);
-    if (v == NULL)
+    if (v == NULL) {
         vc_str_put(out, "nothing");
-    else if (text != NULL)
+    } else if (text != NULL) {
         vc_str_put_json(out, text, n, false);
-    else if (vc_json_is_number(v))
+    } else if (vc_json_is_number(v)) {
         vc_str_putf(out, "%.17g", vc_json_number(v, 0));
-    else
+    } else {
         vc_str_put(out, vc_json_is_null(v) ? "null" : vc_json_bool(v, false) ? "true" : "false");
+    }
 }
 
 static void compare_members(VcStr *out, const VcJson *a, const VcJson *b, bool only_missing)
@@ -67,9 +68,10 @@ static void compare_members(VcStr *out, const VcJson *a, const VcJson *b, bool o
         VcStr then = {0}, now = {0};
         put_value(&then, only_missing ? other : value);
         put_value(&now, only_missing ? value : other);
-        if (strcmp(vc_str_get(&then), vc_str_get(&now)) != 0)
+        if (strcmp(vc_str_get(&then), vc_str_get(&now)) != 0) {
             vc_str_putf(out, "%s%s (%s then, %s now)", out->len > 0 ? ", " : "", key, vc_str_get(&then),
                         vc_str_get(&now));
+        }
         vc_str_finish(&then);
         vc_str_finish(&now);
     }
@@ -85,11 +87,12 @@ static bool same_settings(const IndexWriter *w, const VcJson *then, VcErr *err)
     compare_members(&differences, then, now, false);
     compare_members(&differences, now, then, true);
     bool ok = differences.len == 0;
-    if (!ok)
+    if (!ok) {
         vc_fail(err, VC_ERR_USAGE,
                 "the records in '%s' were made with other settings: %s; keep the settings, or make the set anew with "
                 "--rebuild",
                 w->dir, vc_str_get(&differences));
+    }
     vc_str_finish(&differences);
     vc_json_destroy(&now);
     return ok;
@@ -140,11 +143,12 @@ static bool load_finished(IndexWriter *w, VcErr *err)
     w->state = INDEX_SET_COMPLETE;
     uint64_t rebuilt;
     ok = set_read_index(&w->done, w->dir, err);
-    if (ok && !vc_exists(records_path))
+    if (ok && !vc_exists(records_path)) {
         ok = vc_fail(err, VC_ERR_USAGE,
                      "'%s' was not made by 'vicha index' (it has no records.json); choose another "
                      "folder, or make the set anew with --rebuild",
                      w->dir);
+    }
     ok = ok && vc_json_read_file(&records, records_path, MAX_SETTINGS, err) &&
          same_settings(w, vc_json_member(records, "settings"), err) && index_set_rebuild_vix(w->dir, &rebuilt, err);
     w->base = w->done.count;
@@ -239,9 +243,10 @@ out:
 
 bool index_writer_open(IndexWriter **out, const IndexWriterOptions *o, VcErr *err)
 {
-    if (o->size_limit < 1024 || o->size_limit > UINT32_MAX)
+    if (o->size_limit < 1024 || o->size_limit > UINT32_MAX) {
         return vc_fail(err, VC_ERR_USAGE, "a shard of at most %llu bytes; the limit is between 1 KiB and 4 GiB",
                        (unsigned long long)o->size_limit);
+    }
     IndexWriter *w = vc_calloc(1, sizeof *w);
     w->dir = vc_strdup(o->dir);
     w->settings = vc_strdup(o->settings);
@@ -415,9 +420,10 @@ bool index_writer_add(IndexWriter *w, int64_t image_id, const MdsField *fields, 
     if (w->count > 0 && shard_size(w) + size + 4 > w->form.size_limit && !flush_shard(w, err))
         return false;
     size_t begin = w->body.len;
-    if (shard_size(w) + size + 4 > UINT32_MAX)
+    if (shard_size(w) + size + 4 > UINT32_MAX) {
         return vc_fail(err, VC_ERR_LIMIT, "image %lld: a record of %llu bytes does not fit a shard",
                        (long long)image_id, (unsigned long long)size);
+    }
     if (!mds_record_put(&w->body, &w->form.schema, fields, err))
         return vc_prefix(err, "image %lld", (long long)image_id);
     grow(w);
