@@ -17,6 +17,7 @@ struct TrainData {
     uint64_t total, trained;
     uint64_t *shards; // sizes of all shards of all sets
     size_t shard_count;
+    int32_t words; // entries of the WordPiece vocabulary
     char fingerprint[65];
     TrainCache *cache;
 };
@@ -62,13 +63,26 @@ static bool check_columns(const TrainData *d, const IndexReader *reader, VcErr *
     return true;
 }
 
+// All sets must agree on the vocabulary, and one of records and recipe must know its size.
+static bool find_words(TrainData *d, const char *dir, VcErr *err)
+{
+    int32_t stated = (int32_t)d->recipe->word_vocab, found = index_set_vocabulary(dir);
+    int32_t words = stated > 0 ? stated : found;
+    if (words == 0 && vc_exists(dir))
+        return vc_fail(err, VC_ERR_USAGE, "'%s' does not say the size of its vocabulary: set tokenizer.words", dir);
+    if ((found > 0 && words > 0 && found != words) || (d->words > 0 && words != d->words))
+        return vc_fail(err, VC_ERR_USAGE, "'%s' was made with a vocabulary of %d entries, not %d", dir, (int)found,
+                       (int)(d->words > 0 ? d->words : words));
+    d->words = words;
+    return true;
+}
+
 static bool open_set(TrainData *d, size_t i, const char *workspace, VcErr *err)
 {
-    IndexReaderOptions options = {.crc = true};
-    if (d->recipe->objective != TRAIN_CLIP)
-        options.vocabulary = (int32_t)d->recipe->word_vocab;
     char *path = vc_path_join(workspace, d->recipe->records.items[i]);
-    bool ok = index_reader_open(&d->readers[i], path, &options, err);
+    bool ok = d->recipe->objective == TRAIN_CLIP || find_words(d, path, err);
+    const IndexReaderOptions options = {.crc = true, .vocabulary = d->words};
+    ok = ok && index_reader_open(&d->readers[i], path, &options, err);
     free(path);
     if (!ok)
         return false;
@@ -127,6 +141,11 @@ bool train_data_open(TrainData **out, const TrainRecipe *recipe, const char *wor
     d->cache = train_cache_create(d->total, (size_t)recipe->cache_mib << 20);
     *out = d;
     return true;
+}
+
+size_t train_data_word_vocabulary(const TrainData *data)
+{
+    return (size_t)data->words;
 }
 
 uint64_t train_data_total(const TrainData *data)

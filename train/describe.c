@@ -15,7 +15,7 @@
 static size_t vocabulary_of(const TrainRecipe *recipe)
 {
     if (recipe->objective != TRAIN_CLIP)
-        return (size_t)recipe->word_vocab;
+        return recipe->word_vocab > 0 ? (size_t)recipe->word_vocab : 30522;       // bert-base-uncased
     return recipe->tokenizer_learn > 0 ? (size_t)recipe->tokenizer_learn : 49408; // CLIP's own
 }
 

@@ -93,7 +93,7 @@ static bool find_state(Run *run, char **checkpoint, VcErr *err)
 static bool open_model(Run *run, const char *checkpoint, VcErr *err)
 {
     const TrainRecipe *r = run->recipe;
-    size_t vocabulary = (size_t)r->word_vocab;
+    size_t vocabulary = train_data_word_vocabulary(run->data);
     if (r->objective == TRAIN_CLIP) {
         uint64_t fingerprint = 0;
         if (!train_vocabulary_open(&run->bpe, &fingerprint, r, run->data, run->options->out, checkpoint != NULL, err))
@@ -251,7 +251,8 @@ static bool save(Run *run, VcErr *err)
     TrainState state = run->state;
     state.seconds += start - run->start - run->all_paused;
     bool ok = train_checkpoint_save(run->options->out, &state, &run->model->params,
-                                    (size_t)run->recipe->checkpoint_keep, err);
+                                    (size_t)run->recipe->checkpoint_keep, err) &&
+              train_metrics_plot(run->options->out, run->recipe->name, err);
     run->paused += vc_now() - start;
     run->all_paused += vc_now() - start;
     return ok;

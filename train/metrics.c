@@ -124,8 +124,8 @@ static void read_points(const char *text, size_t n, Points curves[CURVES])
             double loss = vc_json_number(vc_json_member(json, "loss"), NAN);
             double eval = vc_json_number(vc_json_member(json, "eval_loss"), NAN);
             if (isfinite(loss)) {
-                smooth = 0.9 * smooth + 0.1 * loss; // without bias towards the zero it starts from
-                weight = 0.9 * weight + 0.1;
+                smooth = 0.8 * smooth + 0.2 * loss; // without bias towards the zero it starts from
+                weight = 0.8 * weight + 0.2;
                 add_point(&curves[LOSS], step, loss);
                 add_point(&curves[SMOOTH], step, smooth / weight);
             }

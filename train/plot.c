@@ -4,7 +4,7 @@
 #include <math.h>
 
 // Geometry in SVG units.
-enum { WIDTH = 900, HEIGHT = 480, LEFT = 78, RIGHT = 78, TOP = 54, BOTTOM = 60, MOST_TICKS = 8 };
+enum { WIDTH = 900, HEIGHT = 480, LEFT = 78, RIGHT = 78, TOP = 70, BOTTOM = 60, MOST_TICKS = 8 };
 
 typedef struct {
     double low, high, step;
@@ -43,8 +43,8 @@ static Axis find_axis(const Plot *plot, bool x_axis, bool right)
         low = 0;
         high = 1;
     }
-    if (x_axis || (low > 0 && low < 0.4 * high))
-        low = fmin(low, 0); // steps and losses read best from zero when zero is near
+    if (x_axis || right || (low > 0 && low < 0.4 * high))
+        low = fmin(low, 0); // steps and shares from zero; losses when zero is near
     if (high - low < 1e-12 * fmax(1, fabs(high))) {
         low -= 0.5;
         high += 0.5;
@@ -149,34 +149,24 @@ static void put_series(VcStr *out, const PlotSeries *series, const Axis *x_axis,
                         place_y(y_axis, series->y[i]), series->colour);
 }
 
+// One row between title and plot, where no curve runs.
 static void put_legend(VcStr *out, const Plot *plot)
 {
-    size_t rows = 0, widest = 0;
-    for (size_t s = 0; s < plot->count; s++) {
-        if (!plot->series[s].label || plot->series[s].count == 0)
-            continue;
-        size_t n = strlen(plot->series[s].label);
-        widest = n > widest ? n : widest;
-        rows++;
-    }
-    if (rows == 0)
-        return;
-    double width = 52 + 7.2 * (double)widest, x = WIDTH - RIGHT - width - 10, y = TOP + 10;
-    vc_str_putf(out,
-                "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"#fff\" fill-opacity=\"0.85\" "
-                "stroke=\"#ccc\"/>\n",
-                x, y, width, 20.0 * (double)rows + 8);
+    double total = 0, x;
+    for (size_t s = 0; s < plot->count; s++)
+        if (plot->series[s].label && plot->series[s].count > 0)
+            total += 46 + 6.1 * (double)strlen(plot->series[s].label);
+    x = (WIDTH - total) / 2;
     for (size_t s = 0; s < plot->count; s++) {
         const PlotSeries *series = &plot->series[s];
         if (!series->label || series->count == 0)
             continue;
-        vc_str_putf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-width=\"2\"/>\n",
-                    x + 8, y + 14, x + 34, y + 14, series->colour);
+        vc_str_putf(out, "<line x1=\"%.1f\" y1=\"50\" x2=\"%.1f\" y2=\"50\" stroke=\"%s\" stroke-width=\"2\"/>\n", x,
+                    x + 24, series->colour);
         if (series->dots)
-            vc_str_putf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.2\" fill=\"%s\"/>\n", x + 21, y + 14,
-                        series->colour);
-        put_text(out, x + 42, y + 18.5, "text-anchor=\"start\"", series->label);
-        y += 20;
+            vc_str_putf(out, "<circle cx=\"%.1f\" cy=\"50\" r=\"3.2\" fill=\"%s\"/>\n", x + 12, series->colour);
+        put_text(out, x + 30, 54, "text-anchor=\"start\" font-size=\"12\"", series->label);
+        x += 46 + 6.1 * (double)strlen(series->label);
     }
 }
 
@@ -189,13 +179,13 @@ void plot_svg(VcStr *out, const Plot *plot)
                 "font-family=\"sans-serif\" font-size=\"13\" fill=\"#222\">\n"
                 "<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n",
                 WIDTH, HEIGHT, WIDTH, HEIGHT, WIDTH, HEIGHT);
-    put_text(out, WIDTH / 2.0, 30, "text-anchor=\"middle\" font-size=\"17\"", plot->title);
+    put_text(out, WIDTH / 2.0, 28, "text-anchor=\"middle\" font-size=\"17\"", plot->title);
     put_y_ticks(out, &left, false);
     if (plot->right_label)
         put_y_ticks(out, &right, true);
     put_x_ticks(out, &x_axis);
     vc_str_putf(out, "<path fill=\"none\" stroke=\"#333\" d=\"M%d %dV%dH%d%s\"/>\n", LEFT, TOP, HEIGHT - BOTTOM,
-                WIDTH - RIGHT, plot->right_label ? "V54" : "");
+                WIDTH - RIGHT, plot->right_label ? "V70" : "");
     put_text(out, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 16, "text-anchor=\"middle\"", plot->x_label);
     char turn[96];
     snprintf(turn, sizeof turn, "text-anchor=\"middle\" transform=\"rotate(-90 20 %d)\"", (TOP + HEIGHT - BOTTOM) / 2);

@@ -60,8 +60,8 @@ static const Key keys[] = {
      "merges.txt, with tokenizer.vocab"},
     {"tokenizer.learn", KEY_INT, AT(tokenizer_learn), "2048", 0, 200000, NULL, false,
      "learn a CLIP vocabulary of this many entries from the captions (515 = bytes only); 0 = do not"},
-    {"tokenizer.words", KEY_INT, AT(word_vocab), "30522", 200, 1000000, NULL, false,
-     "vicha-itc: size of the WordPiece vocabulary the records were made with"},
+    {"tokenizer.words", KEY_INT, AT(word_vocab), "0", 0, 1000000, NULL, false,
+     "vicha-itc: size of the WordPiece vocabulary of the records, 0 = as they say"},
 
     {"model.vision.width", KEY_INT, AT(vision.width), "192", 8, 4096, NULL, false, "width of the image tower"},
     {"model.vision.layers", KEY_INT, AT(vision.layers), "6", 1, 64, NULL, false, "blocks of the image tower"},
