@@ -2,9 +2,14 @@
 // Writer and reader together: bytes, round trips, resume, append, and every damage the format says a reader refuses.
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/pool.h"
 #include "index/index.h"
 #include "tests/index/sets.h"
 #include "tests/support/test.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 static char *read_text(const char *dir, const char *name, size_t *n)
 {
@@ -320,6 +325,87 @@ static void test_changed_settings(void **state)
     test_temp_remove(&dir);
 }
 
+// A file that cannot grow (a full disk, a quota): an error, nothing half-written under a final name, and the next run
+// ends as an undisturbed one.
+static void test_full_disk(void **state)
+{
+    (void)state;
+    char *whole = test_temp_folder(), *dir = test_temp_folder();
+    assert_ok(sets_write(whole, 5, 60, 6000, err));
+    for (rlim_t limit = 0; limit < 7000; limit += 1300) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            VcErr err = {0};
+            const struct rlimit r = {limit, limit};
+            signal(SIGXFSZ, SIG_IGN);
+            bool failed = setrlimit(RLIMIT_FSIZE, &r) == 0 && !sets_write(dir, 5, 60, 6000, &err);
+            if (!failed || err.code != VC_ERR_IO || strstr(err.text, dir) == NULL)
+                print_error("limit %d: %s\n", (int)limit, failed ? err.text : "no failure");
+            _exit(failed && err.code == VC_ERR_IO && strstr(err.text, dir) != NULL ? 0 : 1);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+        assert_false(has_file(dir, "index.json"));
+        for (int i = 0; i < 20; i++) { // shards there are whole ones
+            char name[32];
+            snprintf(name, sizeof name, "shard.%05d.mds", i);
+            if (!has_file(dir, name))
+                continue;
+            size_t n, m;
+            char *a = read_text(dir, name, &n), *b = read_text(whole, name, &m);
+            assert_int_equal(n, m);
+            assert_memory_equal(a, b, n);
+            free(a);
+            free(b);
+        }
+    }
+    IndexWriter *w;
+    assert_ok(sets_open(&w, dir, 6000, "{\"seed\": 1}", err));
+    assert_ok(sets_add(w, 5, 0, 60, err));
+    assert_ok(index_writer_commit(w, NULL, err));
+    index_writer_close(&w);
+    same_folder(whole, dir);
+    test_temp_remove(&dir);
+    test_temp_remove(&whole);
+}
+
+typedef struct {
+    IndexReader *reader;
+    uint64_t sums[200];
+} Threads;
+
+static void read_chunk(void *ctx, size_t begin, size_t end, size_t worker)
+{
+    (void)worker;
+    Threads *t = ctx;
+    for (size_t i = begin; i < end; i++) {
+        IndexRecord r;
+        VcErr err;
+        bool usable;
+        VC_ASSERT(index_reader_take(t->reader, i, &r, &usable, &err) && usable);
+        t->sums[i] = vc_xxh64(r.image, r.image_bytes) + (uint64_t)r.image_id;
+    }
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    char *dir = test_temp_folder();
+    assert_ok(sets_write(dir, 6, 200, 20000, err));
+    static Threads one, four;
+    assert_ok(index_reader_open(&one.reader, dir, &(IndexReaderOptions){.crc = true}, err));
+    four.reader = one.reader;
+    VcPool *pool = vc_pool_create(4);
+    vc_parallel_for(NULL, 200, 3, read_chunk, &one);
+    vc_parallel_for(pool, 200, 3, read_chunk, &four);
+    assert_memory_equal(one.sums, four.sums, sizeof one.sums);
+    vc_pool_destroy(&pool);
+    index_reader_close(&one.reader);
+    test_temp_remove(&dir);
+}
+
 // ---- packing --------------------------------------------------------------------------------------------------
 
 static void test_pack(void **state)
@@ -470,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_shard_bytes), cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_resume),      cmocka_unit_test(test_noted_shard_is_gone),
         cmocka_unit_test(test_append),      cmocka_unit_test(test_changed_settings),
+        cmocka_unit_test(test_full_disk),   cmocka_unit_test(test_threads),
         cmocka_unit_test(test_pack),        cmocka_unit_test(test_bad_gzip),
         cmocka_unit_test(test_image_z),
     };
