@@ -44,10 +44,11 @@ static bool run_parse(Run *r, VocabularyOptions *o, VcErr *err)
     o->pool = r->pool;
     if (!vocabulary_build(&r->ws, o, &report, err))
         return false;
-    if (report.dropped_vectors)
+    if (report.dropped_vectors) {
         vc_warn(
             "the vocabulary has changed: concept vectors and mined concepts of the one before are gone; the vectors of "
             "the images stay");
+    }
     if (r->ctx.json) {
         printf("{\"step\": \"parse\", \"captions\": %lld, \"sightings\": %lld, \"distinct\": %lld, \"concepts\": %lld, "
                "\"unchanged\": %s}\n",
@@ -136,18 +137,19 @@ static bool run_embed(Run *r, const EmbedChoice *o, VcErr *err)
         .model = o->clip, .batch = (size_t)o->batch, .replace = o->replace, .pool = r->pool};
     bool ok = concepts_embed(&r->ws, &options, &report, err);
     r->rejected = r->rejected || report.rejected > 0;
-    if (ok && r->ctx.json)
+    if (ok && r->ctx.json) {
         printf(
             "{\"step\": \"embed\", \"images\": %lld, \"rejected\": %lld, \"images_total\": %lld, \"concepts\": %lld, "
             "\"image_seconds\": %.3f, \"concept_seconds\": %.3f}\n",
             (long long)report.images, (long long)report.rejected, (long long)report.images_total,
             (long long)report.concepts, report.image_seconds, report.concept_seconds);
-    else if (ok && report.images + report.rejected + report.concepts == 0)
+    } else if (ok && report.images + report.rejected + report.concepts == 0) {
         vc_info("embed: nothing to do, %lld images have a vector", (long long)report.images_total);
-    else if (ok)
+    } else if (ok) {
         vc_info("embed: %lld images (%.1f/s), %lld concepts, %lld images rejected", (long long)report.images,
                 report.image_seconds > 0 ? (double)report.images / report.image_seconds : 0, (long long)report.concepts,
                 (long long)report.rejected);
+    }
     return ok;
 }
 
@@ -187,16 +189,17 @@ static bool run_mine(Run *r, int64_t k, const CliOption *options, VcErr *err)
         return false;
     if (report.k < (size_t)k)
         vc_warn("there are only %zu concepts: every image gets all of them", report.k);
-    if (r->ctx.json)
+    if (r->ctx.json) {
         printf("{\"step\": \"mine\", \"images\": %lld, \"images_total\": %lld, \"concepts\": %lld, \"k\": %zu, "
                "\"seconds\": %.3f}\n",
                (long long)report.images, (long long)report.images_total, (long long)report.concepts, report.k,
                report.seconds);
-    else if (report.images == 0)
+    } else if (report.images == 0) {
         vc_info("mine: nothing to do, %lld images have their concepts", (long long)report.images_total);
-    else
+    } else {
         vc_info("mine: the %zu best of %lld concepts for %lld images in %.1f s", report.k, (long long)report.concepts,
                 (long long)report.images, report.seconds);
+    }
     return true;
 }
 

@@ -71,9 +71,10 @@ static bool write_block(Block *b, VcPool *pool, VcErr *err)
 {
     vc_str_putc(&b->text, '\0'); // never NULL, also for empty lines only
     vc_parallel_for(pool, b->count, CHUNK, parse_chunk, b);
-    for (size_t i = 0; i * CHUNK < b->count; i++)
+    for (size_t i = 0; i * CHUNK < b->count; i++) {
         if (fwrite(b->out[i].data, 1, b->out[i].len, stdout) != b->out[i].len)
             return vc_fail_errno(err, "cannot write to standard output");
+    }
     vc_str_clear(&b->text);
     b->count = 0;
     return true;
@@ -120,7 +121,7 @@ int cmd_parse(int argc, char **argv)
     VcPool *pool = vc_pool_create(threads);
     Block b = {.reference = reference};
     b.out = vc_calloc(BLOCK_LINES / CHUNK, sizeof *b.out);
-    b.parsers = vc_calloc(threads, sizeof *b.parsers);
+    b.parsers = vc_calloc(threads, sizeof(CaptionParser *));
     for (size_t i = 0; i < threads; i++)
         b.parsers[i] = i ? caption_parser_share(b.parsers[0]) : caption_parser_create();
     bool ok = ctx.argc > 0 || parse_stream(&b, pool, stdin, "standard input", &err);

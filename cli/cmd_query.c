@@ -38,9 +38,10 @@ static bool open_clip(VcWorkspace *ws, const char *given, ClipModel **model, VcE
     char *path = NULL;
     if (!given && !vc_meta_get(ws, "active_model_path", &path, err))
         return false;
-    if (!given && !path)
+    if (!given && !path) {
         return vc_fail(err, VC_ERR_USAGE,
                        "this workspace has no vectors yet; run 'vicha concepts --clip MODEL' first, then ask by text");
+    }
     bool ok = clip_open(model, given ? given : path, err);
     if (!ok && !given)
         vc_prefix(err, "cannot open the model that made the vectors (give another place with --clip MODEL)");
@@ -102,19 +103,21 @@ static bool make_vector(VcWorkspace *ws, const CliContext *ctx, const Choice *c,
                         "SELECT dim FROM model WHERE model_id = (SELECT CAST(value AS INTEGER) FROM meta WHERE"
                         " key = 'active_model')",
                         0, &have, err);
-    if (ok && have != (int64_t)clip_info(model)->dim)
+    if (ok && have != (int64_t)clip_info(model)->dim) {
         ok = vc_fail(err, VC_ERR_USAGE,
                      "the model has vectors of %zu numbers, this workspace's have %lld: it was made with "
                      "another model",
                      clip_info(model)->dim, (long long)have);
+    }
     ok = ok && (c->like ? encode_file(model, pool, c->like, out, err)
                         : clip_encode_texts(model, pool, (const char *const *)&text, 1, out, err));
     clip_close(&model);
     free(text);
-    if (ok)
+    if (ok) {
         *vector = out;
-    else
+    } else {
         free(out);
+    }
     return ok;
 }
 

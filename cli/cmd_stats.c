@@ -34,10 +34,11 @@ static void print_json(const WorkspaceStats *s)
                 (long long)s->embedded, (long long)s->mined, (long long)s->rejected, (long long)s->captions,
                 (long long)s->concepts, (long long)s->pairs);
     vc_str_put(&out, ", \"model\": ");
-    if (s->model)
+    if (s->model) {
         vc_str_put_json(&out, s->model, strlen(s->model), false);
-    else
+    } else {
         vc_str_put(&out, "null");
+    }
     put_items(&out, "rejected_by_cause", s->causes, s->cause_count);
     put_items(&out, "top_concepts", s->top, s->top_count);
     put_bins(&out, "images_by_captions", s->per_image);
@@ -75,10 +76,11 @@ static void print_histogram(const char *title, const int64_t *bins, double low, 
     for (size_t i = first; i <= last; i++) {
         VcStr bar = {0};
         put_bar(&bar, bins[i], most, 40);
-        if (whole)
+        if (whole) {
             printf("  %5zu%s %10lld  %s\n", i, i + 1 == STATS_BINS ? "+" : " ", (long long)bins[i], vc_str_get(&bar));
-        else
+        } else {
             printf("  %6.3f %10lld  %s\n", low + step * (double)i, (long long)bins[i], vc_str_get(&bar));
+        }
         vc_str_finish(&bar);
     }
 }
@@ -142,10 +144,11 @@ int cmd_stats(int argc, char **argv)
         ok = stats_collect(&ws, &stats, &err);
         vc_workspace_close(&ws);
     }
-    if (ok && ctx.json)
+    if (ok && ctx.json) {
         print_json(&stats);
-    else if (ok)
+    } else if (ok) {
         print_people(&stats);
+    }
     stats_finish(&stats);
     cli_context_finish(&ctx);
     return ok ? CLI_OK : cli_error(&err);

@@ -10,11 +10,12 @@
 bool cli_parse_format(const char *name, bool json, CliFormat *out, VcErr *err)
 {
     static const char *const names[] = {"table", "jsonl", "csv", "paths"};
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         if (strcmp(name, names[i]) == 0) {
             *out = json ? CLI_FORMAT_JSONL : (CliFormat)i;
             return true;
         }
+    }
     return vc_fail(err, VC_ERR_USAGE, "--format '%s' is not known; use table, jsonl, csv or paths", name);
 }
 
@@ -123,9 +124,10 @@ static bool list_concepts(VcWorkspace *ws, const CliContext *ctx, int64_t n, con
                   {"score", "coalesce(score_mean, -1) DESC, concept_id"},
                   {"name", "text"}};
     const char *order = NULL;
-    for (size_t i = 0; i < sizeof orders / sizeof *orders; i++)
+    for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
         if (strcmp(sort, orders[i].name) == 0)
             order = orders[i].order;
+    }
     if (!order)
         return vc_fail(err, VC_ERR_USAGE, "--sort '%s' is not known; use count, images, score or name", sort);
     VcStr sql = {0};
@@ -155,10 +157,11 @@ static bool list_concepts(VcWorkspace *ws, const CliContext *ctx, int64_t n, con
     vc_str_finish(&sql);
     if (!ctx->json)
         cli_table_end(&t, stdout, ok && shown ? cli_terminal_width() : 0);
-    if (ok && total == 0)
+    if (ok && total == 0) {
         vc_info("there is no vocabulary yet; 'vicha concepts parse' makes one");
-    else if (ok && shown < total)
+    } else if (ok && shown < total) {
         vc_info("%lld of %lld concepts; -n 0 shows all", (long long)shown, (long long)total);
+    }
     return ok;
 }
 

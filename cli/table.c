@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "cli/table.h"
 
+#include "base/err.h"
 #include "base/mem.h"
 
 #include <stdarg.h>
@@ -14,12 +15,14 @@ static size_t width_of(uint32_t c)
     static const uint32_t wide[][2] = {{0x1100, 0x115F},   {0x2E80, 0xA4CF},   {0xAC00, 0xD7A3},  {0xF900, 0xFAFF},
                                        {0xFE30, 0xFE6F},   {0xFF00, 0xFF60},   {0xFFE0, 0xFFE6},  {0x1F300, 0x1F64F},
                                        {0x1F680, 0x1F6FF}, {0x1F900, 0x1FAFF}, {0x20000, 0x3FFFD}};
-    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
         if (c >= none[i][0] && c <= none[i][1])
             return 0;
-    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+    }
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
         if (c >= wide[i][0] && c <= wide[i][1])
             return 2;
+    }
     return 1;
 }
 
@@ -34,14 +37,15 @@ void cli_put_safe(VcStr *out, const char *text, size_t n)
     for (size_t i = 0; i < n;) {
         uint32_t c;
         size_t l = vc_utf8_decode(text + i, n - i, &c);
-        if (l == 0)
+        if (l == 0) {
             vc_str_put(out, "\xEF\xBF\xBD");
-        else if (c == '\n' || c == '\r' || c == '\t')
+        } else if (c == '\n' || c == '\r' || c == '\t') {
             vc_str_putc(out, ' ');
-        else if (is_harmful(c))
+        } else if (is_harmful(c)) {
             vc_str_putf(out, c < 256 ? "\\x%02x" : "\\u{%x}", c);
-        else
+        } else {
             vc_str_putn(out, text + i, l);
+        }
         i += l ? l : 1;
     }
 }
@@ -112,7 +116,6 @@ static void put_cell(VcStr *line, const char *text, size_t width, bool right, bo
         for (size_t k = have; right && k < width; k++)
             vc_str_putc(line, ' ');
         vc_str_put(line, text);
-        used = width;
         for (size_t k = have; !right && !last && k < width; k++)
             vc_str_putc(line, ' ');
         return;
@@ -151,6 +154,7 @@ static void fit(const CliTable *t, size_t widths[], size_t width)
 void cli_table_end(CliTable *t, FILE *out, size_t width)
 {
     size_t widths[CLI_TABLE_COLUMNS], n = t->column_count;
+    VC_ASSERT(n > 0 && n <= CLI_TABLE_COLUMNS);
     for (size_t c = 0; c < n; c++)
         widths[c] = cli_text_width(t->columns[c].name);
     for (size_t i = 0; i < t->cell_count; i++) {

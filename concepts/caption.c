@@ -80,11 +80,12 @@ static size_t put_token(CaptionParser *p, size_t t)
 static size_t put_head(CaptionParser *p, size_t from, size_t head)
 {
     size_t begin = p->pool.len;
-    for (size_t t = head; t-- > from;)
+    for (size_t t = head; t-- > from;) {
         if (caption_model_role(p->model, p->states[t]) == 'C') {
             vc_str_putn(&p->pool, p->tokens.tokens[t].text, p->tokens.tokens[t].length);
             vc_str_putc(&p->pool, ' ');
         }
+    }
     vc_str_putn(&p->pool, p->tokens.tokens[head].text, p->tokens.tokens[head].length);
     return end_string(p, begin);
 }
@@ -92,13 +93,14 @@ static size_t put_head(CaptionParser *p, size_t from, size_t head)
 static void add_head(CaptionParser *p, size_t from, size_t head, bool keep)
 {
     size_t surface = put_head(p, from, head);
-    for (size_t t = from; t < head; t++)
+    for (size_t t = from; t < head; t++) {
         if (keep && caption_model_role(p->model, p->states[t]) == 'M') {
             p->attributes = vc_grow(p->attributes, &p->attribute_cap, 2 * (p->attribute_count + 1), sizeof(size_t));
             size_t modifier = put_token(p, t);
             p->attributes[2 * p->attribute_count] = surface;
             p->attributes[2 * p->attribute_count++ + 1] = modifier;
         }
+    }
     if (!keep)
         return;
     p->concepts = vc_grow(p->concepts, &p->concept_cap, p->concept_count + 1, sizeof(size_t));
@@ -120,9 +122,10 @@ static void finish(CaptionParser *p, CaptionParse *out)
     for (size_t i = 0; i < p->attribute_count; i++)
         p->attribute_out[i] = (CaptionAttribute){base + p->attributes[2 * i], base + p->attributes[2 * i + 1]};
     p->relation_out = vc_grow(p->relation_out, &p->relation_out_cap, p->relation_count, sizeof *p->relation_out);
-    for (size_t i = 0; i < p->relation_count; i++)
+    for (size_t i = 0; i < p->relation_count; i++) {
         p->relation_out[i] = (CaptionRelation){base + p->relations[3 * i], base + p->relations[3 * i + 1],
                                                base + p->relations[3 * i + 2]};
+    }
     *out = (CaptionParse){p->concept_out,     p->concept_count, p->attribute_out,
                           p->attribute_count, p->relation_out,  p->relation_count};
 }

@@ -156,8 +156,8 @@ static void read_table(CaptionModel *m, Counts *counts)
 static void interpolation(const CaptionModel *m, const Counts *c, const double *sum2, double (*sum3)[DIM], double l[3])
 {
     l[0] = l[1] = l[2] = 0;
-    for (size_t a = 0; a < DIM; a++)
-        for (size_t b = 0; b < DIM; b++)
+    for (size_t a = 0; a < DIM; a++) {
+        for (size_t b = 0; b < DIM; b++) {
             for (size_t s = 0; s < DIM; s++) {
                 double n = c->three[a][b][s];
                 if (n == 0)
@@ -167,6 +167,8 @@ static void interpolation(const CaptionModel *m, const Counts *c, const double *
                 double f1 = (m->count[s] - 1) / (m->total - 1);
                 l[f3 >= f2 && f3 >= f1 ? 2 : f2 >= f1 ? 1 : 0] += n;
             }
+        }
+    }
     double sum = l[0] + l[1] + l[2];
     for (int i = 0; i < 3; i++)
         l[i] /= sum;
@@ -184,14 +186,16 @@ static void set_transitions(CaptionModel *m, const Counts *c)
         m->count[MAX_STATES + 1] += c->two[a][MAX_STATES + 1]; // captions end so often
     }
     interpolation(m, c, sum2, sum3, l);
-    for (size_t a = 0; a < DIM; a++)
-        for (size_t b = 0; b < DIM; b++)
+    for (size_t a = 0; a < DIM; a++) {
+        for (size_t b = 0; b < DIM; b++) {
             for (size_t s = 0; s < DIM; s++) {
                 double p = l[0] * m->count[s] / m->total + l[1] * c->two[b][s] / fmax(1, sum2[b]);
                 if (sum3[a][b] > 0)
                     p += l[2] * c->three[a][b][s] / sum3[a][b];
                 m->transition[a][b][s] = (float)log(p + 1e-12);
             }
+        }
+    }
     // Brants' theta: the standard deviation of the states' probabilities weighs shorter suffixes.
     double mean = 1.0 / (double)m->states, square = 0;
     for (size_t s = 0; s < m->states; s++)
@@ -244,7 +248,7 @@ const char *caption_model_tag(const CaptionModel *model, uint8_t state)
 
 static size_t guess(const CaptionModel *m, const char *word, size_t n, Candidate *out)
 {
-    double p[MAX_STATES];
+    double p[MAX_STATES] = {0};
     for (size_t k = 0; k <= MAX_SUFFIX && k <= n; k++) {
         const Suffix *x = find_suffix(m, word + n - k, k);
         if (!x->total)
@@ -257,9 +261,10 @@ static size_t guess(const CaptionModel *m, const char *word, size_t n, Candidate
     size_t count = 0;
     for (; count < MAX_CANDIDATES; count++) {
         size_t best = 0;
-        for (size_t s = 1; s < m->states; s++)
+        for (size_t s = 1; s < m->states; s++) {
             if (p[s] > p[best])
                 best = s;
+        }
         if (p[best] <= 1e-3)
             break;
         out[count] = (Candidate){(uint8_t)best, (float)log(p[best] / m->count[best])};
@@ -300,7 +305,7 @@ static void label_piece(const CaptionModel *m, const CaptionToken *tokens, size_
         Column *c = &columns[t];
         c->count = candidates(m, &tokens[t], &lower, c->list);
         const Column *b = t > 0 ? &columns[t - 1] : &begin, *a = t > 1 ? &columns[t - 2] : &begin;
-        for (size_t i = 0; i < b->count; i++)
+        for (size_t i = 0; i < b->count; i++) {
             for (size_t j = 0; j < c->count; j++) {
                 float best = -INFINITY;
                 for (size_t h = 0; h < a->count; h++) {
@@ -312,17 +317,19 @@ static void label_piece(const CaptionModel *m, const CaptionToken *tokens, size_
                 }
                 next[i][j] = best + c->list[j].logp;
             }
+        }
         memcpy(score, next, sizeof score);
     }
     const Column *b = n > 1 ? &columns[n - 2] : &begin, *c = &columns[n - 1];
     size_t bi = 0, bj = 0;
     float best = -INFINITY;
-    for (size_t i = 0; i < b->count; i++)
+    for (size_t i = 0; i < b->count; i++) {
         for (size_t j = 0; j < c->count; j++) {
             float v = score[i][j] + m->transition[b->list[i].state][c->list[j].state][MAX_STATES + 1];
             if (v > best)
                 best = v, bi = i, bj = j;
         }
+    }
     for (size_t t = n; t-- > 0;) {
         states[t] = columns[t].list[bj].state;
         size_t h = back[t][bi][bj];

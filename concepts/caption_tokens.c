@@ -216,26 +216,29 @@ static bool is_whole(const char *s, size_t n)
         return false;
     if (n == 2 && s[1] == '.' && s[0] >= 'a' && s[0] <= 'z')
         return true;
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strlen(words[i]) == n && memcmp(words[i], s, n) == 0)
             return true;
+    }
     return false;
 }
 
 static bool among(const char *s, size_t n, const char *const *list)
 {
-    for (; *list; list++)
+    for (; *list; list++) {
         if (strlen(*list) == n && memcmp(*list, s, n) == 0)
             return true;
+    }
     return false;
 }
 
 // Is `word` one of the words of `list`, which are separated by single spaces?
 static bool has_word(const char *list, const char *word, size_t n)
 {
-    for (; n && *list; list += strcspn(list, " "), list += *list == ' ')
+    for (; n && *list; list += strcspn(list, " "), list += *list == ' ') {
         if (strcspn(list, " ") == n && memcmp(list, word, n) == 0)
             return true;
+    }
     return false;
 }
 
@@ -265,11 +268,12 @@ static bool contraction_cut(const char *s, size_t n, size_t *cut)
             word[k++] = (char)(i == 0 && s[i] >= 'A' && s[i] <= 'Z' ? s[i] | 32 : s[i]);
         }
     }
-    for (size_t i = 0; wholes[i]; i++)
+    for (size_t i = 0; wholes[i]; i++) {
         if (strlen(wholes[i]) == k && memcmp(wholes[i], word, k) == 0) {
             *cut = i < 5 ? cuts[i] : 0;
             return i < 5;
         }
+    }
     if (k > 3 && memcmp(word + k - 3, "n't", 3) == 0 && among(word, k - 3, not ))
         return *cut = k - 3, true;
     if (k > 2 && memcmp(word + k - 2, "nt", 2) == 0 && among(word, k - 2, not ))

@@ -63,12 +63,13 @@ static bool hash_weights(const char *dir, uint8_t out[32], VcErr *err)
         ok = !any || hash_file(sha, path, err);
         free(path);
     }
-    for (size_t i = 0; !any && ok && i < files.count; i++)
+    for (size_t i = 0; !any && ok && i < files.count; i++) {
         if (vc_has_suffix(files.paths[i], ".safetensors") && !strchr(files.paths[i], '/')) {
             char *path = vc_path_join(dir, files.paths[i]);
             ok = hash_file(sha, path, err);
             free(path);
         }
+    }
     vc_sha256_end(&sha, out);
     vc_file_list_finish(&files);
     return ok;
@@ -80,9 +81,10 @@ static char *model_name(const char *given)
     char *name = vc_is_directory(given) ? realpath(given, NULL) : vc_strdup(given);
     char *base = vc_strdup(vc_is_directory(given) && name ? vc_path_base(name) : given);
     free(name);
-    for (char *p = base; *p; p++)
+    for (char *p = base; *p; p++) {
         if (!((*p | 32) >= 'a' && (*p | 32) <= 'z') && !(*p >= '0' && *p <= '9') && *p != '.' && *p != '_')
             *p = '-';
+    }
     return base;
 }
 
@@ -130,13 +132,14 @@ static bool choose_model(Stage *s, VcErr *err)
     bool ok = clip_find(&dir, s->options->model, err) && hash_weights(dir, sha, err) &&
               concepts_active_model(s->ws, &active, err);
     if (ok && active.model_id >= 0 && memcmp(active.sha256, sha, 32) != 0) {
-        if (s->options->replace)
+        if (s->options->replace) {
             ok = forget_vectors(s->ws, err);
-        else
+        } else {
             ok = vc_fail(err, VC_ERR_USAGE,
                          "the vectors of this workspace were made by model '%s'; '%s' has other weights. One workspace "
                          "has one model: use another workspace, or embed everything again with --replace",
                          active.name, s->options->model);
+        }
     } else if (ok && active.model_id >= 0) {
         free(name); // the files keep the name they were made under
         name = vc_strdup(active.name);
@@ -206,11 +209,12 @@ static bool read_texts(VcWorkspace *ws, int64_t from, char **texts, size_t *n, V
         vc_bind_int(stmt, 2, TEXTS);
     }
     while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
-        if (vc_column_int(stmt, 0) != from + (int64_t)*n)
+        if (vc_column_int(stmt, 0) != from + (int64_t)*n) {
             ok = vc_fail(err, VC_ERR_DB, "table concept lacks number %lld; run 'vicha concepts parse' again",
-                         (long long)(from + (int64_t)*n));
-        else
+                         (long long)from + (long long)*n);
+        } else {
             texts[(*n)++] = vc_strdup(vc_column_text(stmt, 1));
+        }
     }
     vc_stmt_finish(&stmt);
     return ok;
@@ -286,9 +290,10 @@ static bool embed_concepts(Stage *s, VcErr *err)
     free(out);
     vectors_writer_close(&w);
     s->report->concept_seconds = vc_now() - start;
-    if (s->cut)
+    if (s->cut) {
         vc_warn("%zu concepts have more tokens than the model's context of %zu; their beginning was embedded", s->cut,
                 clip_info(s->model)->context);
+    }
     return ok;
 }
 
@@ -391,9 +396,10 @@ static bool encode_batch(Images *x, size_t n, size_t *failed, VcErr *err)
             *err = x->items[i].err;
             return vc_prefix(err, "image %lld", (long long)x->items[i].id);
         }
-        if (x->items[i].good && good++ != i)
+        if (x->items[i].good && good++ != i) {
             memmove(x->pixels + (good - 1) * x->pixels_each, x->pixels + i * x->pixels_each,
                     x->pixels_each * sizeof(float));
+        }
     }
     if (good)
         clip_encode_images(s->model, s->options->pool, x->pixels, good, x->out);
@@ -412,10 +418,11 @@ static bool encode_batch(Images *x, size_t n, size_t *failed, VcErr *err)
         }
         *failed += !item->good;
     }
-    if (good > 1 && wild == good)
+    if (good > 1 && wild == good) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "model '%s' gives no finite vector for any image of a batch: its weights are damaged",
                        s->options->model);
+    }
     x->done = vc_grow(x->done, &x->done_cap, x->done_count + n, sizeof *x->done);
     memcpy(x->done + x->done_count, x->items, n * sizeof *x->items);
     x->done_count += n;
@@ -459,7 +466,7 @@ static bool embed_images(Stage *s, VcErr *err)
     Images x = {.s = s, .pixels_each = 3 * side * side};
     bool ok = true;
     if (total > 0) {
-        x.readers = vc_calloc(threads, sizeof *x.readers);
+        x.readers = vc_calloc(threads, sizeof(ExtractReader *));
         x.items = vc_calloc(s->options->batch, sizeof *x.items);
         x.pixels = vc_alloc_aligned(s->options->batch * x.pixels_each, sizeof *x.pixels);
         x.out = vc_alloc(s->options->batch * s->dim, sizeof *x.out);

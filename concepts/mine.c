@@ -68,10 +68,11 @@ static bool load_concepts(Stage *s, VcErr *err)
     if (ok && total == 0)
         ok = vc_fail(err, VC_ERR_USAGE, "this workspace has no vocabulary yet; run 'vicha concepts parse' first");
     ok = ok && concepts_open_vectors(s->ws, "concept", &r, &model, err);
-    if (ok && vectors_reader_rows(r) != (uint64_t)total)
+    if (ok && vectors_reader_rows(r) != (uint64_t)total) {
         ok = vc_fail(err, VC_ERR_USAGE,
                      "%llu of %lld concepts have a vector; run 'vicha concepts embed --clip MODEL' to its end first",
                      (unsigned long long)vectors_reader_rows(r), (long long)total);
+    }
     ok = ok && vectors_reader_verify(r, err) &&
          vc_db_prepare(s->ws->db, &stmt, "SELECT concept_id FROM concept WHERE NOT removed ORDER BY concept_id", err);
     if (ok) {
@@ -134,10 +135,11 @@ static bool insert_run(Stage *s, const char *vocabulary, VcErr *err)
         return false;
     vc_bind_int(stmt, 1, s->model.model_id);
     vc_bind_int(stmt, 2, (int64_t)s->k);
-    if (strlen(vocabulary) == 64)
+    if (strlen(vocabulary) == 64) {
         vc_bind_blob(stmt, 3, sha, 32);
-    else
+    } else {
         vc_bind_null(stmt, 3);
+    }
     vc_bind_int(stmt, 4, vc_unix_time());
     vc_bind_text(stmt, 5, s->options->settings ? s->options->settings : "{}");
     bool ok = vc_stmt_run(stmt, err);
@@ -208,11 +210,12 @@ static bool next_batch(Stage *s, VcStmt *select, int64_t after, VcErr *err)
     while (ok && (ok = vc_stmt_step(select, &row, err)) && row) {
         s->image_ids[s->n] = vc_column_int(select, 0);
         s->rows[s->n] = vc_column_int(select, 1);
-        if (s->rows[s->n] < 0 || (uint64_t)s->rows[s->n] >= vectors_reader_rows(s->images))
+        if (s->rows[s->n] < 0 || (uint64_t)s->rows[s->n] >= vectors_reader_rows(s->images)) {
             ok = vc_fail(err, VC_ERR_DB, "image %lld points to vector %lld of %llu", (long long)s->image_ids[s->n],
                          (long long)s->rows[s->n], (unsigned long long)vectors_reader_rows(s->images));
-        else
+        } else {
             s->n++;
+        }
     }
     if (!ok)
         vc_stmt_reset(select);
@@ -306,6 +309,7 @@ static bool finish_run(Stage *s, VcErr *err)
 
 static void allocate(Stage *s)
 {
+    VC_ASSERT(s->count > 0);
     size_t fit = SCORES_MAX / s->count;
     s->batch = fit < 1 ? 1 : fit < BATCH_MAX ? fit : BATCH_MAX;
     s->x = vc_alloc_aligned(s->batch * s->dim, sizeof *s->x);

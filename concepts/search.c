@@ -76,9 +76,10 @@ static bool unknown_concept(VcWorkspace *ws, const char *text, VcErr *err)
     VcStr list = {0};
     for (size_t i = 0; i < NEAR && near[i]; i++)
         vc_str_putf(&list, "%s'%s'", i ? ", " : "; near it are ", near[i]);
-    if (ok)
+    if (ok) {
         vc_fail(err, VC_ERR_USAGE, "'%s' is no concept of this workspace%s; 'vicha concepts list' shows all", text,
                 vc_str_get(&list));
+    }
     vc_str_finish(&list);
     for (size_t i = 0; i < NEAR; i++)
         free(near[i]);
@@ -115,13 +116,15 @@ bool search_find_image(VcWorkspace *ws, const char *name, int64_t *image_id, VcE
     vc_bind_text(stmt, 1, name);
     int found = 0;
     bool row = true, ok = *name != 0;
-    while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row)
+    while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
         if (found++ == 0)
             *image_id = vc_column_int(stmt, 0);
+    }
     vc_stmt_finish(&stmt);
-    if (ok && found > 1)
+    if (ok && found > 1) {
         return vc_fail(err, VC_ERR_USAGE,
                        "more than one image has a key that ends in '%s'; give more of it, or its number", name);
+    }
     if (found == 0)
         return vc_fail(err, VC_ERR_USAGE, "there is no image '%s' in this workspace", name);
     return ok;
@@ -135,9 +138,10 @@ bool search_image_vector(VcWorkspace *ws, int64_t image_id, float **out, size_t 
     int64_t row = -1;
     snprintf(sql, sizeof sql, "SELECT row FROM image WHERE image_id = %lld", (long long)image_id);
     bool ok = concepts_open_vectors(ws, "image", &r, &model, err) && vc_db_int(ws->db, sql, -1, &row, err);
-    if (ok && (row < 0 || (uint64_t)row >= vectors_reader_rows(r)))
+    if (ok && (row < 0 || (uint64_t)row >= vectors_reader_rows(r))) {
         ok = vc_fail(err, VC_ERR_USAGE, "image %lld has no vector: it was not embedded, or it was rejected",
                      (long long)image_id);
+    }
     if (ok) {
         *dim = vectors_reader_dim(r);
         *out = vc_alloc(*dim, sizeof **out);
@@ -224,26 +228,30 @@ static void put_filter(VcStr *sql, const Plan *plan)
     } else {
         vc_str_put(sql, "FROM image i WHERE i.status >= 0");
     }
-    for (size_t k = 0; k < plan->without_count; k++)
+    for (size_t k = 0; k < plan->without_count; k++) {
         vc_str_putf(
             sql, " AND NOT EXISTS(SELECT 1 FROM image_concept n WHERE n.concept_id = %lld AND n.image_id = i.image_id)",
             (long long)plan->without[k]);
+    }
     // A caption's place in the vocabulary of words is found once, not for every image.
-    for (size_t k = 0; k < plan->query->term_count; k++)
-        if (plan->query->terms[k].kind == SEARCH_CAPTION)
+    for (size_t k = 0; k < plan->query->term_count; k++) {
+        if (plan->query->terms[k].kind == SEARCH_CAPTION) {
             vc_str_putf(sql,
                         " AND i.image_id IN (SELECT t.image_id FROM caption_fts f CROSS JOIN caption t"
                         " ON t.caption_id = f.rowid WHERE f.text MATCH ?%zu)",
                         ++captions);
+        }
+    }
     if (plan->query->exclude_image >= 0)
         vc_str_putf(sql, " AND i.image_id <> %lld", (long long)plan->query->exclude_image);
 }
 
 static bool explain_caption(const char *words, VcErr *err)
 {
-    if (strstr(err->text, "no such table"))
+    if (strstr(err->text, "no such table")) {
         return vc_fail(err, VC_ERR_USAGE,
                        "the captions of this workspace are not indexed yet; 'vicha concepts mine' builds the index");
+    }
     // SQLite's own words stand last.
     char reason[200];
     const char *tail = strrchr(err->text, ':'), *fts = strstr(err->text, "fts5: ");
@@ -259,12 +267,13 @@ static bool prepare(const Plan *plan, const char *sql, VcStmt **stmt, VcErr *err
     const char *words = "";
     bool ok = vc_db_prepare(plan->ws->db, stmt, sql, err);
     int at = 0;
-    for (size_t k = 0; k < plan->query->term_count; k++)
+    for (size_t k = 0; k < plan->query->term_count; k++) {
         if (plan->query->terms[k].kind == SEARCH_CAPTION) {
             words = plan->query->terms[k].text;
             if (ok)
                 vc_bind_text(*stmt, ++at, words);
         }
+    }
     return ok || (*words && explain_caption(words, err));
 }
 
@@ -272,9 +281,10 @@ static bool step(const Plan *plan, VcStmt *stmt, bool *row, VcErr *err)
 {
     if (vc_stmt_step(stmt, row, err))
         return true;
-    for (size_t k = 0; k < plan->query->term_count; k++)
+    for (size_t k = 0; k < plan->query->term_count; k++) {
         if (plan->query->terms[k].kind == SEARCH_CAPTION)
             return explain_caption(plan->query->terms[k].text, err);
+    }
     return false;
 }
 
@@ -348,9 +358,10 @@ static float dot(const float *a, const float *b, size_t n)
 {
     float part[16] = {0}, sum = 0;
     size_t i = 0;
-    for (; i + 16 <= n; i += 16)
+    for (; i + 16 <= n; i += 16) {
         for (size_t k = 0; k < 16; k++)
             part[k] += a[i + k] * b[i + k];
+    }
     for (; i < n; i++)
         sum += a[i] * b[i];
     for (size_t k = 0; k < 16; k++)
@@ -438,9 +449,10 @@ static bool fill_hit(VcWorkspace *ws, bool by_row, Ranked r, SearchHit *hit, VcE
     bool row = false, ok = vc_db_prepare(ws->db, &stmt, sql.data, err) && vc_stmt_step(stmt, &row, err);
     if (ok && !row)
         ok = vc_fail(err, VC_ERR_DB, "no image has number or vector %lld", (long long)r.key);
-    if (ok)
+    if (ok) {
         *hit = (SearchHit){vc_column_int(stmt, 0), r.score, vc_strdup(vc_column_text(stmt, 1)),
                            vc_strdup(vc_column_text(stmt, 2)), vc_strdup(vc_column_text(stmt, 3))};
+    }
     vc_stmt_finish(&stmt);
     vc_str_finish(&sql);
     return ok;

@@ -13,9 +13,10 @@ static bool read_items(VcWorkspace *ws, const char *sql, StatsItem *items, size_
     if (!vc_db_prepare(ws->db, &stmt, sql, err))
         return false;
     bool row = true, ok = true;
-    while (*count < max && (ok = vc_stmt_step(stmt, &row, err)) && row)
+    while (*count < max && (ok = vc_stmt_step(stmt, &row, err)) && row) {
         items[(*count)++] =
             (StatsItem){vc_strdup(vc_column_text(stmt, 0) ? vc_column_text(stmt, 0) : ""), vc_column_int(stmt, 1)};
+    }
     vc_stmt_finish(&stmt);
     return ok;
 }
@@ -45,7 +46,7 @@ static bool score_histogram(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
     s->score_high = (double)high / 32767;
     char sql[200];
     snprintf(sql, sizeof sql, "SELECT (score - (%lld)) * %d / %lld, count(*) FROM image_concept GROUP BY 1",
-             (long long)low, STATS_BINS, (long long)(high - low + 1));
+             (long long)low, STATS_BINS, (long long)high - low + 1);
     return read_bins(ws, sql, s->score_bins, err);
 }
 
@@ -57,9 +58,10 @@ static bool read_causes(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
                        err))
         return false;
     bool row = true, ok = true;
-    while (s->cause_count < STATS_CAUSES && (ok = vc_stmt_step(stmt, &row, err)) && row)
+    while (s->cause_count < STATS_CAUSES && (ok = vc_stmt_step(stmt, &row, err)) && row) {
         s->causes[s->cause_count++] =
             (StatsItem){vc_strdup(extract_cause_name((int)vc_column_int(stmt, 0))), vc_column_int(stmt, 1)};
+    }
     vc_stmt_finish(&stmt);
     return ok;
 }

@@ -89,9 +89,10 @@ bool concepts_open_vectors(VcWorkspace *ws, const char *kind, VectorsReader **ou
     if (!concepts_active_model(ws, model, err) ||
         (model->model_id >= 0 && !concepts_vector_rows(ws, model->model_id, kind, &rows, err)))
         return false;
-    if (rows == 0)
+    if (rows == 0) {
         return vc_fail(err, VC_ERR_USAGE,
                        "this workspace has no %s vectors yet; run 'vicha concepts embed --clip MODEL' first", kind);
+    }
     char *path = concepts_vector_path(ws, kind, model->name);
     bool ok = vectors_reader_open(out, path, (uint64_t)rows, err);
     if (ok && (memcmp(vectors_reader_model(*out), model->sha256, 32) != 0 ||

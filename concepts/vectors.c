@@ -62,9 +62,10 @@ static void header_encode(const Header *h, uint8_t out[VECTORS_HEADER_BYTES])
 
 static bool header_decode(Header *h, const uint8_t *p, size_t size, const char *path, VcErr *err)
 {
-    if (size < VECTORS_HEADER_BYTES)
+    if (size < VECTORS_HEADER_BYTES) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is too short for a vector file: %zu bytes, the header alone has %d",
                        path, size, VECTORS_HEADER_BYTES);
+    }
     if (memcmp(p, magic, sizeof magic) != 0)
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is no vector file: it does not start with VCVEC 1", path);
     if (get32(p + AT_CRC) != (uint32_t)crc32_z(0, p, AT_CRC))
@@ -72,25 +73,28 @@ static bool header_decode(Header *h, const uint8_t *p, size_t size, const char *
     *h = (Header){get32(p + AT_DIM), get32(p + AT_DTYPE), get32(p + AT_ROW_BYTES), 0, {0}};
     memcpy(&h->rows, p + AT_ROWS, 8);
     memcpy(h->hash, p + AT_HASH, 32);
-    if (h->dtype != VECTORS_F16)
+    if (h->dtype != VECTORS_F16) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s' holds numbers of type %u; this program reads float16 (1)", path,
                        h->dtype);
+    }
     if (h->dim == 0 || h->dim > VECTORS_MAX_DIM || h->row_bytes != row_bytes_of(h->dim) ||
-        get32(p + AT_BLOCK_ROWS) != VECTORS_BLOCK_ROWS)
+        get32(p + AT_BLOCK_ROWS) != VECTORS_BLOCK_ROWS) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s' has an impossible header: dim %u, %u bytes a row, blocks of %u rows",
                        path, h->dim, h->row_bytes, get32(p + AT_BLOCK_ROWS));
+    }
     return true;
 }
 
 static bool check_room(const Header *h, uint64_t rows, uint64_t size, const char *path, VcErr *err)
 {
     if (rows > h->rows || rows > (UINT64_MAX - VECTORS_HEADER_BYTES) / h->row_bytes ||
-        VECTORS_HEADER_BYTES + rows * h->row_bytes > size)
+        VECTORS_HEADER_BYTES + rows * h->row_bytes > size) {
         return vc_fail(
             err, VC_ERR_FORMAT,
             "'%s' is short: the database counts %llu rows, its header %llu, and it has %llu bytes; remove the "
             "file and run 'vicha concepts embed' again",
             path, (unsigned long long)rows, (unsigned long long)h->rows, (unsigned long long)size);
+    }
     return true;
 }
 
@@ -148,20 +152,22 @@ static bool continue_file(VectorsWriter *w, uint64_t rows, VcErr *err)
 {
     uint8_t bytes[VECTORS_HEADER_BYTES];
     struct stat st, crc;
-    Header h;
+    Header h = {0};
     if (fstat(w->fd, &st) != 0 || fstat(w->crc_fd, &crc) != 0)
         return vc_fail_errno(err, "cannot examine '%s'", w->path);
     size_t have = st.st_size < VECTORS_HEADER_BYTES ? (size_t)st.st_size : VECTORS_HEADER_BYTES;
     if (!pread_all(w->fd, bytes, have, 0, w->path, err) || !header_decode(&h, bytes, have, w->path, err) ||
         !check_room(&h, rows, (uint64_t)st.st_size, w->path, err))
         return false;
-    if (h.dim != w->header.dim || memcmp(h.hash, w->header.hash, 32) != 0)
+    if (h.dim != w->header.dim || memcmp(h.hash, w->header.hash, 32) != 0) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s' was made by another model (dim %u, now %u)", w->path, h.dim,
                        w->header.dim);
+    }
     uint64_t full = rows / VECTORS_BLOCK_ROWS;
-    if ((uint64_t)crc.st_size < 4 * full)
+    if ((uint64_t)crc.st_size < 4 * full) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is short: %lld bytes for %llu finished blocks", w->crc_path,
                        (long long)crc.st_size, (unsigned long long)full);
+    }
     size_t part = (size_t)(rows % VECTORS_BLOCK_ROWS) * h.row_bytes;
     if (!pread_all(w->fd, w->block, part, row_at(&h, full * VECTORS_BLOCK_ROWS), w->path, err))
         return false;
@@ -192,12 +198,13 @@ bool vectors_writer_open(VectorsWriter **out, const char *path, size_t dim, cons
     if (w->fd >= 0)
         w->crc_fd = open(w->crc_path, flags, 0666);
     bool ok;
-    if (w->fd < 0 || w->crc_fd < 0)
+    if (w->fd < 0 || w->crc_fd < 0) {
         ok = vc_fail_errno(err, "cannot open '%s'", w->fd < 0 ? w->path : w->crc_path);
-    else if (rows == 0)
+    } else if (rows == 0) {
         ok = vc_sync_parent(w->path, err);
-    else
+    } else {
         ok = continue_file(w, rows, err);
+    }
     if (!ok)
         vectors_writer_close(&w);
     *out = w;
@@ -233,10 +240,12 @@ bool vectors_writer_append(VectorsWriter *w, const float *x, size_t n, VcErr *er
 {
     Header *h = &w->header;
     double scale;
-    for (size_t i = 0; i < n; i++)
-        if (!inverse_norm(x + i * h->dim, h->dim, &scale))
+    for (size_t i = 0; i < n; i++) {
+        if (!inverse_norm(x + i * h->dim, h->dim, &scale)) {
             return vc_fail(err, VC_ERR_FORMAT, "vector %zu for '%s' is zero or not finite: it has no direction", i,
                            w->path);
+        }
+    }
     float *unit = vc_alloc(h->dim, sizeof *unit);
     bool ok = true;
     for (size_t i = 0; i < n && ok; i++) {
@@ -368,18 +377,20 @@ bool vectors_reader_verify(const VectorsReader *r, VcErr *err)
     if (r->rows == r->header.rows && r->rows % VECTORS_BLOCK_ROWS)
         blocks++;
     size_t bytes = (size_t)VECTORS_BLOCK_ROWS * r->header.row_bytes;
-    if (ok && crc.size / 4 < blocks)
+    if (ok && crc.size / 4 < blocks) {
         ok = vc_fail(err, VC_ERR_FORMAT, "'%s' is short: %zu bytes for %llu blocks", path.data, crc.size,
                      (unsigned long long)blocks);
+    }
     for (uint64_t i = 0; ok && i < blocks; i++) {
         uint64_t at = row_at(&r->header, i * VECTORS_BLOCK_ROWS);
-        if (at + bytes > r->map.size)
+        if (at + bytes > r->map.size) {
             ok = vc_fail(err, VC_ERR_FORMAT, "'%s' is short: block %llu ends past the file", r->path,
                          (unsigned long long)i);
-        else if ((uint32_t)crc32_z(0, r->map.data + at, bytes) != get32(crc.data + 4 * i))
+        } else if ((uint32_t)crc32_z(0, r->map.data + at, bytes) != get32(crc.data + 4 * i)) {
             ok = vc_fail(err, VC_ERR_FORMAT, "'%s' is damaged: the checksum of block %llu (rows %llu to %llu) is wrong",
                          r->path, (unsigned long long)i, (unsigned long long)i * VECTORS_BLOCK_ROWS,
                          (unsigned long long)(i + 1) * VECTORS_BLOCK_ROWS - 1);
+        }
     }
     vc_map_close(&crc);
     vc_str_finish(&path);

@@ -107,9 +107,10 @@ size_t vocabulary_counter_select(const VocabularyCounter *c, int64_t min_count, 
 {
     Rank *ranks = vc_alloc(c->count + 1, sizeof *ranks);
     size_t n = 0;
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = 0; i < c->count; i++) {
         if (c->entries[i].count >= min_count)
             ranks[n++] = (Rank){c->entries[i].count, i};
+    }
     qsort(ranks, n, sizeof *ranks, by_count);
     *out = vc_alloc(n + 1, sizeof **out);
     for (size_t i = 0; i < n; i++) {
@@ -200,7 +201,7 @@ static void count_batch(Batch *b, VocabularyCounter *counter, VocabularyReport *
         return;
     vc_str_putc(&b->text, '\0');
     vc_parallel_for(b->options->pool, b->count, CHUNK, parse_chunk, b);
-    for (size_t i = 0; i * CHUNK < b->count; i++)
+    for (size_t i = 0; i * CHUNK < b->count; i++) {
         for (size_t at = 0; at < b->found[i].len;) {
             const char *s = b->found[i].data + at;
             size_t n = strlen(s);
@@ -208,6 +209,7 @@ static void count_batch(Batch *b, VocabularyCounter *counter, VocabularyReport *
             report->sightings++;
             at += n + 1;
         }
+    }
     report->captions += (int64_t)b->count;
     b->count = 0;
     vc_str_clear(&b->text);
@@ -225,7 +227,7 @@ static bool count_captions(VcWorkspace *ws, const VocabularyOptions *o, Vocabula
     Batch *b = vc_calloc(1, sizeof *b);
     b->options = o;
     b->ends = vc_alloc(BATCH, sizeof *b->ends);
-    b->parsers = vc_calloc(threads, sizeof *b->parsers);
+    b->parsers = vc_calloc(threads, sizeof(CaptionParser *));
     for (size_t i = 0; i < threads; i++)
         b->parsers[i] = i ? caption_parser_share(b->parsers[0]) : caption_parser_create();
     VcProgress *progress = vc_progress_begin("parse", "captions", (uint64_t)total);
@@ -273,10 +275,11 @@ static bool add_given(VocabularyCounter *counter, const char *text, size_t n, co
         return vc_fail(err, VC_ERR_FORMAT, "'%s', entry %zu: the bytes are not UTF-8", path, line);
     if (memchr(text, 0, n))
         return vc_fail(err, VC_ERR_FORMAT, "'%s', entry %zu: a concept cannot hold a zero byte", path, line);
-    if (*find_slot(counter, text, n)) // a second count would move it forward
+    if (*find_slot(counter, text, n)) { // a second count would move it forward
         vc_warn("'%s', entry %zu: '%.*s' was there before; the first one counts", path, line, (int)n, text);
-    else
+    } else {
         vocabulary_counter_add(counter, text, n, VOCABULARY_OBJECT);
+    }
     return true;
 }
 
@@ -350,10 +353,11 @@ static bool insert_entries(VcWorkspace *ws, const VocabularyEntry *entries, size
     for (size_t i = 0; ok && i < n; i++) {
         vc_bind_int(stmt, 1, (int64_t)i);
         vc_bind_text(stmt, 2, entries[i].text);
-        if (counted)
+        if (counted) {
             vc_bind_int(stmt, 3, entries[i].count);
-        else
+        } else {
             vc_bind_null(stmt, 3);
+        }
         vc_bind_text(stmt, 4, kinds[entries[i].kind]);
         ok = vc_stmt_run(stmt, err);
     }
@@ -409,11 +413,12 @@ static bool nothing_kept(const VocabularyOptions *o, const VocabularyReport *r, 
 {
     if (o->file)
         return vc_fail(err, VC_ERR_FORMAT, "'%s' holds no concept", o->file);
-    if (r->captions == 0)
+    if (r->captions == 0) {
         return vc_fail(
             err, VC_ERR_USAGE,
             "there is no caption of a stored image in this workspace; run 'vicha extract' with a source that "
             "has captions, or give a vocabulary with --vocabulary FILE");
+    }
     return vc_fail(err, VC_ERR_USAGE, "of %lld concepts in %lld captions none was seen %lld times; lower --min-count",
                    (long long)r->distinct, (long long)r->captions, (long long)o->min_count);
 }
@@ -451,17 +456,19 @@ bool vocabulary_settings(VcWorkspace *ws, VocabularyOptions *options, bool *from
     *from_file = *found = false;
     if (!vc_meta_get(ws, "vocabulary_source", &source, err))
         return false;
-    long long min_count;
-    int attributes, relations, pronouns;
     if (source && vc_has_prefix(source, "file ")) {
         *from_file = *found = true;
-    } else if (source &&
-               sscanf(source, "captions %lld %d %d %d", &min_count, &attributes, &relations, &pronouns) == 4) {
-        *found = true;
-        options->min_count = min_count;
-        options->attributes = attributes;
-        options->relations = relations;
-        options->keep_pronouns = pronouns;
+    } else if (source && vc_has_prefix(source, "captions ")) {
+        // "captions MIN_COUNT ATTRIBUTES RELATIONS PRONOUNS SHA256"
+        char *at = source + strlen("captions ");
+        long long v[4];
+        for (int i = 0; i < 4; i++)
+            v[i] = strtoll(at, &at, 10);
+        *found = v[0] > 0;
+        options->min_count = v[0];
+        options->attributes = v[1] != 0;
+        options->relations = v[2] != 0;
+        options->keep_pronouns = v[3] != 0;
     }
     free(source);
     return true;
