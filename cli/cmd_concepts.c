@@ -66,13 +66,13 @@ static bool run_parse(Run *r, VocabularyOptions *o, VcErr *err)
     return true;
 }
 
-#define PARSE_OPTIONS(o)                                                                                        \
-    {"min-count", 0, CLI_INT, &(o).min_count, "N", "keep concepts seen at least N times", 1, 1e15},             \
-        {"attributes", 0, CLI_FLAG, &(o).attributes, NULL, "count attributes too (\"women Two\")", 0, 0},       \
-        {"relations", 0, CLI_FLAG, &(o).relations, NULL, "count relations too (none are extracted yet)", 0, 0}, \
-        {"pronouns", 0, CLI_FLAG, &(o).keep_pronouns, NULL, "keep pronouns, as the original does", 0, 0},       \
-    {                                                                                                           \
-        "vocabulary", 0, CLI_STRING, &(o).file, "FILE", "use these concepts: one a line, or a JSON list", 0, 0  \
+#define PARSE_OPTIONS(o)                                                                                          \
+    {"min-count", 0, CLI_INT, &(o).min_count, "N", "keep concepts seen at least N times", 1, 1e15},               \
+        {"attributes", 0, CLI_FLAG, &(o).attributes, NULL, "count attributes too (\"women Two\")", 0, 0},         \
+        {"relations", 0, CLI_FLAG, &(o).relations, NULL, "count relations too (\"girl climbing stairs\")", 0, 0}, \
+        {"pronouns", 0, CLI_FLAG, &(o).keep_pronouns, NULL, "keep pronouns, as the original does", 0, 0},         \
+    {                                                                                                             \
+        "vocabulary", 0, CLI_STRING, &(o).file, "FILE", "use these concepts: one a line, or a JSON list", 0, 0    \
     }
 
 static const char parse_details[] =

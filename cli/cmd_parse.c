@@ -17,10 +17,11 @@ static const CliHelp help = {
     .usage = "[options] [FILE...] < captions > concepts.jsonl",
     .details =
         "Reads one caption a line from the FILEs, or from standard input, and writes one JSON object a line:\n"
-        "\"caption\", \"concepts\" (lower-cased heads of the noun phrases, plural kept, compounds as in the original "
+        "\"caption\", \"concepts\" (lower-cased heads of the noun phrases, plural kept, compounds in reverse order as "
         "in\n"
-        "reverse order), \"attributes\" ([head, modifier] pairs) and \"relations\" (always empty: not extracted yet).\n"
-        "There are as many lines out as in; an empty line gives an empty list. Pronouns are left out unless "
+        "the original), \"attributes\" ([head, modifier] pairs) and \"relations\" ([subject, relation, object], by "
+        "rules:\n"
+        "a first version). As many lines out as in; an empty line gives empty lists. Pronouns are left out unless\n"
         "--reference.",
     .example = "  echo 'Two women and a little girl are eating ice cream .' | vicha parse",
 };
@@ -51,7 +52,18 @@ static void put_line(VcStr *out, const char *line, size_t n, const CaptionParse 
         vc_str_put_json(out, parse->attributes[i].modifier, strlen(parse->attributes[i].modifier), false);
         vc_str_putc(out, ']');
     }
-    vc_str_put(out, "], \"relations\": []}\n");
+    vc_str_put(out, "], \"relations\": [");
+    for (size_t i = 0; i < parse->relation_count; i++) {
+        const CaptionRelation *r = &parse->relations[i];
+        vc_str_put(out, i ? ", [" : "[");
+        vc_str_put_json(out, r->subject, strlen(r->subject), false);
+        vc_str_put(out, ", ");
+        vc_str_put_json(out, r->relation, strlen(r->relation), false);
+        vc_str_put(out, ", ");
+        vc_str_put_json(out, r->object, strlen(r->object), false);
+        vc_str_putc(out, ']');
+    }
+    vc_str_put(out, "]}\n");
 }
 
 static void parse_chunk(void *ctx, size_t begin, size_t end, size_t worker)

@@ -19,6 +19,10 @@ struct CaptionParser {
     CaptionRelation *relation_out;
     size_t concept_out_cap, attribute_out_cap, relation_out_cap;
     size_t concept_count, attribute_count, relation_count;
+    // Every head, kept or not: its token, its surface text in `pool`, whether it counts.
+    size_t *heads, *surfaces;
+    bool *kept;
+    size_t head_count, heads_cap, surfaces_cap, kept_cap;
 };
 
 CaptionParser *caption_parser_create(void)
@@ -49,6 +53,9 @@ void caption_parser_destroy(CaptionParser **parser)
     free(p->concepts);
     free(p->attributes);
     free(p->relations);
+    free(p->heads);
+    free(p->surfaces);
+    free(p->kept);
     free(p->concept_out);
     free(p->attribute_out);
     free(p->relation_out);
@@ -93,6 +100,12 @@ static size_t put_head(CaptionParser *p, size_t from, size_t head)
 static void add_head(CaptionParser *p, size_t from, size_t head, bool keep)
 {
     size_t surface = put_head(p, from, head);
+    p->heads = vc_grow(p->heads, &p->heads_cap, p->head_count + 1, sizeof *p->heads);
+    p->surfaces = vc_grow(p->surfaces, &p->surfaces_cap, p->head_count + 1, sizeof *p->surfaces);
+    p->kept = vc_grow(p->kept, &p->kept_cap, p->head_count + 1, sizeof *p->kept);
+    p->heads[p->head_count] = head;
+    p->surfaces[p->head_count] = surface;
+    p->kept[p->head_count++] = keep;
     for (size_t t = from; t < head; t++) {
         if (keep && caption_model_role(p->model, p->states[t]) == 'M') {
             p->attributes = vc_grow(p->attributes, &p->attribute_cap, 2 * (p->attribute_count + 1), sizeof(size_t));
@@ -110,6 +123,19 @@ static void add_head(CaptionParser *p, size_t from, size_t head, bool keep)
     caption_put_lower(&p->pool, copy, n);
     free(copy);
     p->concepts[p->concept_count++] = end_string(p, begin);
+}
+
+static void add_relation(void *context, size_t subject, const char *relation, size_t object)
+{
+    CaptionParser *p = context;
+    if (!p->kept[subject] || !p->kept[object])
+        return;
+    p->relations = vc_grow(p->relations, &p->relation_cap, 3 * (p->relation_count + 1), sizeof(size_t));
+    size_t begin = p->pool.len, *r = p->relations + 3 * p->relation_count++;
+    vc_str_put(&p->pool, relation);
+    r[0] = p->surfaces[subject];
+    r[1] = end_string(p, begin);
+    r[2] = p->surfaces[object];
 }
 
 static void finish(CaptionParser *p, CaptionParse *out)
@@ -137,7 +163,7 @@ void caption_parse(CaptionParser *p, const char *text, size_t n, bool keep_prono
     p->states = vc_grow(p->states, &p->states_cap, count, 1);
     caption_model_label(p->model, p->tokens.tokens, count, p->states);
     vc_str_clear(&p->pool);
-    p->concept_count = p->attribute_count = p->relation_count = 0;
+    p->concept_count = p->attribute_count = p->relation_count = p->head_count = 0;
     size_t from = 0;
     for (size_t t = 0; t < count; t++) {
         char role = caption_model_role(p->model, p->states[t]);
@@ -146,5 +172,7 @@ void caption_parse(CaptionParser *p, const char *text, size_t n, bool keep_prono
         add_head(p, from, t, role == 'H' || keep_pronouns);
         from = t + 1;
     }
+    CaptionRoles roles = {p->model, p->tokens.tokens, p->states, p->heads, p->head_count, add_relation, p};
+    caption_relate(&roles);
     finish(p, out);
 }

@@ -27,3 +27,15 @@ void caption_model_label(const CaptionModel *model, const CaptionToken *tokens, 
 // 'H' head, 'P' pronoun head, 'C' compound of the next head, 'M' modifier of the next head, 'O' other.
 char caption_model_role(const CaptionModel *model, uint8_t state);
 const char *caption_model_tag(const CaptionModel *model, uint8_t state); // part of speech, Penn Treebank
+
+// Labelled tokens with their heads in order, and who wants to hear of relations between heads (by their places).
+typedef struct {
+    const CaptionModel *model;
+    const CaptionToken *tokens;
+    const uint8_t *states;
+    const size_t *heads; // [head_count] token of each
+    size_t head_count;
+    void (*add)(void *context, size_t subject, const char *relation, size_t object);
+    void *context;
+} CaptionRoles;
+void caption_relate(CaptionRoles *roles);
