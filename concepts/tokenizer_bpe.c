@@ -289,6 +289,12 @@ static size_t contraction(const Runes *r, size_t at, bool fold)
     return 0;
 }
 
+// What no class of the pattern takes. Where case is ignored that is U+0345 too: a mark whose capital is a letter.
+static bool is_gap(uint32_t c, bool fold)
+{
+    return text_is_space(c) || (fold && c == 0x345);
+}
+
 static size_t piece_length(const Runes *r, size_t at, bool fold)
 {
     const size_t glued = contraction(r, at, fold);
@@ -302,7 +308,7 @@ static size_t piece_length(const Runes *r, size_t at, bool fold)
     }
     if (text_is_number(r->data[at]))
         return 1;
-    while (end < r->len && !text_is_space(r->data[end]) && !text_is_letter(r->data[end]) &&
+    while (end < r->len && !is_gap(r->data[end], fold) && !text_is_letter(r->data[end]) &&
            !text_is_number(r->data[end]))
         end++;
     return end - at;
@@ -412,7 +418,7 @@ static void encode_openclip(const Bpe *bpe, BpeCache *cache, Runes *r, const cha
     VcStr bytes = {0};
     text_clean_openclip(r);
     for (size_t at = 0; at < r->len;) {
-        if (text_is_space(r->data[at])) {
+        if (is_gap(r->data[at], true)) {
             at++;
             continue;
         }
