@@ -367,10 +367,11 @@ static void check_libraries(Doctor *d)
         put_member(&extra, libraries[i].name, version);
     }
     VcErr err = {0};
-    if (extract_image_init(&err))
+    if (extract_image_init(&err)) {
         say(d, OK, "libraries", text.data, NULL, extra.data);
-    else
+    } else {
         say(d, WRONG, "libraries", err.text, "install libvips again: images cannot be read", extra.data);
+    }
     vc_str_finish(&text);
     vc_str_finish(&extra);
 }

@@ -227,9 +227,10 @@ static void f32_to_bf16_c(void *out, const float *in, size_t n)
 
 static void pack_panel_c(nn_real *panel, const nn_real *w, size_t ldw, size_t columns, size_t k)
 {
-    for (size_t i = 0; i < k; i++)
+    for (size_t i = 0; i < k; i++) {
         for (size_t j = 0; j < NN_PANEL; j++)
             panel[i * NN_PANEL + j] = j < columns ? w[j * ldw + i] : 0;
+    }
 }
 
 static void panel_product_c(nn_real *y, size_t ldy, const nn_real *x, size_t ldx, const nn_real *panel, size_t rows,
@@ -237,9 +238,10 @@ static void panel_product_c(nn_real *y, size_t ldy, const nn_real *x, size_t ldx
 {
     for (size_t r = 0; r < rows; r++) {
         nn_real sum[NN_PANEL] = {0};
-        for (size_t i = 0; i < k; i++)
+        for (size_t i = 0; i < k; i++) {
             for (size_t j = 0; j < NN_PANEL; j++)
                 sum[j] += x[r * ldx + i] * panel[i * NN_PANEL + j];
+        }
         for (size_t j = 0; j < columns; j++)
             y[r * ldy + j] = add ? y[r * ldy + j] + sum[j] : sum[j];
     }
