@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Recipes: defaults, files, overrides, and every way to be wrong.
 #include "base/file.h"
+#include "base/json.h"
 #include "tests/support/test.h"
-#include "train/recipe.h"
+#include "train/train.h"
 
 static bool load_text(TrainRecipe *recipe, const char *text, const char *const *sets, size_t set_count, VcErr *err)
 {
@@ -140,12 +141,62 @@ static void test_wrong_overrides(void **state)
     assert_error(train_recipe_load(&recipe, "/nonexistent/recipe.json", NULL, 0, err), "/nonexistent/recipe.json");
 }
 
+// Counts of the paper's model (its specification, section 7) and of OpenAI's ViT-B/32.
+static void test_known_sizes(void **state)
+{
+    (void)state;
+    const char *paper[] = {"objective=vicha-itc",    "image.size=256",        "model.vision.width=768",
+                           "model.vision.layers=12", "model.vision.heads=12", "model.vision.patch=16",
+                           "model.text.width=768",   "model.text.layers=6",   "model.text.heads=12",
+                           "model.text.context=25",  "model.proj=256"};
+    const char *clip[] = {"image.size=224",        "model.vision.width=768", "model.vision.layers=12",
+                          "model.vision.heads=12", "model.vision.patch=32",  "model.text.width=512",
+                          "model.text.layers=12",  "model.text.heads=8",     "model.text.context=77",
+                          "model.proj=512",        "tokenizer.learn=49408"};
+    const struct {
+        const char *part;
+        int64_t parameters;
+        double gmac;
+    } expected[] = {
+        {"image tower", 85844736, 24.14}, {"concept encoder", 38012928, 0.14}, {"concept projection", 590592, 0},
+        {"image projection", 196864, 0},  {"text projection", 196864, 0},      {"text encoder", 66364416, 1.07},
+    };
+    TrainRecipe recipe;
+    VcStr text = {0};
+    VcJson *json;
+    assert_ok(train_recipe_load(&recipe, NULL, paper, 11, err));
+    assert_ok(train_describe(&recipe, true, &text, err));
+    assert_ok(vc_json_parse(&json, text.data, text.len, "description", err));
+    VcJson *parts = vc_json_member(json, "parts");
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        bool found = false;
+        for (size_t k = 0; k < vc_json_length(parts); k++) {
+            const VcJson *part = vc_json_item(parts, k);
+            if (strcmp(vc_json_string(vc_json_member(part, "part"), NULL), expected[i].part) != 0)
+                continue;
+            found = true;
+            assert_int_equal(vc_json_int(vc_json_member(part, "parameters"), -1), expected[i].parameters);
+            assert_close(vc_json_number(vc_json_member(part, "forward_gflop"), -1) / 2, expected[i].gmac, 0.01);
+        }
+        assert_true(found);
+    }
+    vc_json_destroy(&json);
+    train_recipe_finish(&recipe);
+    vc_str_clear(&text);
+    assert_ok(train_recipe_load(&recipe, NULL, clip, 11, err));
+    assert_ok(train_describe(&recipe, true, &text, err));
+    assert_non_null(strstr(text.data, "\"parameters\": 151277313,"));
+    train_recipe_finish(&recipe);
+    vc_str_finish(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults_round_trip),  cmocka_unit_test(test_file_and_overrides),
         cmocka_unit_test(test_named_tokenizer_wins), cmocka_unit_test(test_fingerprint),
         cmocka_unit_test(test_wrong_files),          cmocka_unit_test(test_wrong_overrides),
+        cmocka_unit_test(test_known_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+// SIGKILL at many moments, some while a checkpoint is written: the run that goes on ends in the same bytes.
+#include "base/log.h"
+#include "tests/train/scenes.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+extern char **environ;
+
+static char *folder;
+
+static pid_t start(const char *out)
+{
+    char *recipe = vc_path_join(folder, "recipe.json"), threads[] = "1";
+    char *program = getenv("VICHA");
+    assert_non_null(program);
+    char *path = vc_path_join(folder, out);
+    char *const argv[] = {
+        program, (char[]){"train"},     (char[]){"-q"}, recipe, (char[]){"-w"}, folder, (char[]){"-o"},
+        path,    (char[]){"--threads"}, threads,        NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    pid_t child;
+    assert_int_equal(posix_spawn(&child, program, &actions, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    free(recipe);
+    free(path);
+    return child;
+}
+
+// Starts the run and kills it after `events` changes in its folder and among its checkpoints. Returns whether it was
+// killed: else it had finished, with status 0.
+static bool run_and_kill(const char *out, int events)
+{
+    char *run = vc_path_join(folder, out), *checkpoints = vc_path_join(run, "checkpoints");
+    assert_ok(vc_make_dirs(checkpoints, err));
+    int watch = inotify_init1(IN_NONBLOCK);
+    assert_true(inotify_add_watch(watch, run, IN_MODIFY | IN_CREATE | IN_MOVED_TO) >= 0);
+    assert_true(inotify_add_watch(watch, checkpoints, IN_CREATE | IN_MOVED_FROM | IN_DELETE) >= 0);
+    pid_t child = start(out);
+    int ended = (int)syscall(SYS_pidfd_open, child, 0);
+    assert_true(ended >= 0);
+    struct pollfd fds[2] = {{watch, POLLIN, 0}, {ended, POLLIN, 0}};
+    while (events > 0 && poll(fds, 2, -1) > 0 && !(fds[1].revents & POLLIN)) {
+        _Alignas(struct inotify_event) char buffer[4096];
+        ssize_t n = read(watch, buffer, sizeof buffer);
+        for (ssize_t at = 0; at < n; events--)
+            at += (ssize_t)(sizeof(struct inotify_event) + ((struct inotify_event *)(void *)(buffer + at))->len);
+    }
+    kill(child, SIGKILL);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    close(watch);
+    close(ended);
+    free(run);
+    free(checkpoints);
+    if (!WIFSIGNALED(status))
+        assert_int_equal(WEXITSTATUS(status), 0);
+    return WIFSIGNALED(status);
+}
+
+static void assert_same(const char *out, const char *file)
+{
+    char *data[2];
+    size_t n[2];
+    for (int i = 0; i < 2; i++) {
+        VcStr path = {0};
+        vc_str_putf(&path, "%s/%s/%s", folder, i ? out : "whole", file);
+        assert_ok(vc_read_file(&data[i], &n[i], path.data, 1 << 26, err));
+        vc_str_finish(&path);
+    }
+    if (n[0] != n[1] || memcmp(data[0], data[1], n[0]) != 0)
+        fail_msg("'%s' of run '%s' differs from that of the undisturbed run", file, out);
+    free(data[0]);
+    free(data[1]);
+}
+
+static void test_kill(void **state)
+{
+    (void)state;
+    assert_false(run_and_kill("whole", 1 << 30));
+    size_t kills = 0;
+    for (int distance = 5; distance < 60; distance += 9) {
+        char out[32];
+        snprintf(out, sizeof out, "killed-%d", distance);
+        for (int tries = 0; run_and_kill(out, distance + tries); tries++)
+            kills++;
+        static const char *const files[] = {"model/model.safetensors", "model/vocab.json", "model/config.json",
+                                            "checkpoints/step-00000030/model.safetensors",
+                                            "checkpoints/step-00000030/optimizer.safetensors"};
+        for (size_t i = 0; i < 5; i++)
+            assert_same(out, files[i]);
+        char *half = vc_path_join(folder, out), *model = vc_path_join(half, "model.tmp");
+        assert_false(vc_exists(model));
+        free(half);
+        free(model);
+    }
+    print_message("# killed %zu times\n", kills);
+    assert_true(kills >= 7);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kill)};
+    vc_log_set_level(VC_LOG_QUIET);
+    folder = test_temp_folder();
+    scene_records(folder, "records", 80, true, SIZE_MAX);
+    TrainRecipe recipe;
+    const char *sets[] = {"train.steps=30", "checkpoint.every=3", "log.every=1", "eval.every=8", "train.batch=8"};
+    scene_recipe(&recipe, sets, 5);
+    VcStr text = {0};
+    train_recipe_write(&recipe, &text);
+    char *path = vc_path_join(folder, "recipe.json");
+    VcErr err;
+    if (!vc_write_file(path, text.data, text.len, &err))
+        return 1;
+    free(path);
+    vc_str_finish(&text);
+    train_recipe_finish(&recipe);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    test_temp_remove(&folder);
+    return failed;
+}
