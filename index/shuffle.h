@@ -6,7 +6,7 @@
 // One generator, vc_rng_seed(seed XOR (epoch + 1) * 0x9E3779B97F4A7C15), draws the shards' permutation, then each
 // pool's, all Fisher-Yates from the last element down (vc_rng_shuffle).
 //
-// Memory: 4 or 8 bytes per record of one pool. Threads: an IndexOrder is used by one at a time.
+// Memory: 8 bytes per record of the largest pool. Threads: an IndexOrder is used by one at a time.
 #pragma once
 
 #include "base/err.h"
