@@ -12,6 +12,13 @@ enum {
     VC_CPU_AVX512_BF16 = 1u << 3,
 };
 
+// A function of its own for an instruction set: compiled everywhere, called only where vc_cpu_flags has it.
+#if defined(__x86_64__)
+#define VC_TARGET(set) __attribute__((target(set)))
+#else
+#define VC_TARGET(set)
+#endif
+
 uint32_t vc_cpu_flags(void);
 // "avx2 avx512 ..." of `flags`, "none" without any; a static buffer is not used: out holds at least 64 bytes.
 void vc_cpu_describe(uint32_t flags, char out[64]);

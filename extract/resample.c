@@ -110,8 +110,8 @@ static void weigh_plain(uint8_t *out, const uint8_t *in, size_t stride, const in
     weigh(out, in, stride, weights, taps, n);
 }
 
-__attribute__((target("avx2"))) static void weigh_avx2(uint8_t *out, const uint8_t *in, size_t stride,
-                                                       const int32_t *weights, int taps, size_t n)
+VC_TARGET("avx2")
+static void weigh_avx2(uint8_t *out, const uint8_t *in, size_t stride, const int32_t *weights, int taps, size_t n)
 {
     weigh(out, in, stride, weights, taps, n);
 }
