@@ -2,8 +2,9 @@
 // What CLIP's tokenizers do to a text before they cut it, as arrays of code points. Internal to concepts/.
 //
 // Two orders: Hugging Face's normaliser (NFC, white space, lower case per character) and that of OpenAI and open_clip
-// (ftfy.fix_text, html.unescape twice, white space, lower case per word). Of ftfy everything is here but the repair of
-// text that went through a wrong encoding ("cafÃ©"); lone C1 controls are repaired as Windows-1252.
+// (ftfy.fix_text, html.unescape twice, white space, lower case per word). Of ftfy's repair of text that went through a
+// wrong encoding the common case is here (UTF-8 read as Latin-1 or Windows-1252), and lone C1 controls are read as
+// Windows-1252; its other code pages and half-damaged lines are not.
 // Threads: any.
 #pragma once
 

@@ -58,7 +58,7 @@ static void golden_rows(void **state)
             const size_t got = bpe_encode(full, NULL, (BpeClean)k, text, n, ids, CONTEXT);
             if (!same_ids(want[k], ids, got)) {
                 c->wrong[k]++;
-                bad[k] += strcmp(c->name, "mojibake") != 0 || k == 0;
+                bad[k]++;
                 print_message("#   differs: kind %d, %s: '%s'\n", k, c->name, text);
             }
             // Twice through the cache: filled by the first, read by the second.
