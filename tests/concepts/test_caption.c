@@ -207,7 +207,7 @@ static void a_caption_of_megabytes_is_parsed_in_linear_time(void **state)
         "a dog on a mat ", "dog", "!", "'s", "-a", "\xF0\x9F\x98\x80", "x.", ",", " a dog and a cat on a mat, on"};
     for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
         VcStr text = {0};
-        while (text.len < 1 << 20)
+        while (text.len < (p == 0 ? 1 << 20 : 1 << 18))
             vc_str_put(&text, pieces[p]);
         char *got = concepts_of(text.data, text.len, false);
         assert_true(vc_utf8_valid(got, strlen(got)));
