@@ -98,16 +98,17 @@ static bool measure(const BenchOptions *o, size_t threads, bool text, VcErr *err
     const double rate = (double)b.batch / best, peak = nn_peak_gflops() * (double)threads * 1e9;
     const double flops = text ? clip_text_flops(info, (size_t)fitted.tokens) : clip_image_flops(info);
     char arch[48];
-    if (ok && !isinf(best) && text)
+    if (ok && !isinf(best) && text) {
         printf("{\"bench\": \"text\", \"model\": \"%s\", \"precision\": \"fp32\", \"threads\": %zu, \"batch\": %zu, "
                "\"tokens\": %d, "
                "\"texts_per_s\": %.1f, \"peak_share\": %.3f}\n",
                clip_arch_name(info, arch), threads, b.batch, (int)fitted.tokens, rate,
                peak > 0 ? rate * flops / peak : 0);
-    else if (ok && !isinf(best))
+    } else if (ok && !isinf(best)) {
         printf("{\"bench\": \"clip\", \"model\": \"%s\", \"precision\": \"fp32\", \"threads\": %zu, \"batch\": %zu, "
                "\"images_per_s\": %.2f, \"peak_share\": %.3f}\n",
                clip_arch_name(info, arch), threads, b.batch, rate, peak > 0 ? rate * flops / peak : 0);
+    }
     vc_pool_destroy(&b.pool);
     free(b.pixels);
     free(b.ids);

@@ -223,9 +223,10 @@ static bool list_images(VcFileList *files, const CliContext *ctx, VcErr *err)
 
 static bool check_usage(const EmbedOptions *o, const CliContext *ctx, BpeClean *clean, VcErr *err)
 {
-    if (o->clip == NULL || o->out == NULL)
+    if (o->clip == NULL || o->out == NULL) {
         return vc_fail(err, VC_ERR_USAGE, "%s is missing (see 'vicha embed --help')",
                        o->clip == NULL ? "--clip MODEL" : "--out FILE.npy");
+    }
     if ((o->text != NULL) == o->images)
         return vc_fail(err, VC_ERR_USAGE, "give either --text FILE or --images FILE...");
     if (o->text != NULL && ctx->argc > 0)
@@ -283,10 +284,11 @@ int cmd_embed(int argc, char **argv)
         e.normalize = o.normalize;
         e.upright = o.upright;
         e.json = ctx.json;
-        if (!run(&o, &ctx, &e, &err))
+        if (!run(&o, &ctx, &e, &err)) {
             status = cli_error(&err);
-        else if (e.rejected > 0)
+        } else if (e.rejected > 0) {
             status = CLI_REJECTED;
+        }
         if (status == CLI_OK || status == CLI_REJECTED)
             vc_info("%s: %zu rows of %zu, %zu rejected", o.out, e.rows, clip_info(e.model)->dim, e.rejected);
     }

@@ -32,12 +32,13 @@ static void print_json(const ClipModel *m)
         ", \"layout\": \"%s\", \"arch\": \"%s\", \"image_size\": %zu, \"patch\": %zu, \"dim\": %zu, \"context\": %zu, ",
         layout_name(i), clip_arch_name(i, arch), i->image_size, i->patch, i->dim, i->context);
     const ClipTower *towers[] = {&i->image, &i->text};
-    for (int t = 0; t < 2; t++)
+    for (int t = 0; t < 2; t++) {
         vc_str_putf(&s,
                     "\"%s\": {\"width\": %zu, \"layers\": %zu, \"heads\": %zu, \"mlp\": %zu, \"activation\": \"%s\", "
                     "\"eps\": %g}, ",
                     t == 0 ? "image" : "text", towers[t]->width, towers[t]->layers, towers[t]->heads, towers[t]->mlp,
                     towers[t]->activation == CLIP_GELU ? "gelu" : "quick_gelu", towers[t]->eps);
+    }
     vc_str_putf(&s,
                 "\"vocabulary\": %zu, \"logit_scale\": %.6g, \"storage\": \"%s\", \"parameters\": %llu, "
                 "\"mapped_bytes\": %llu, "
@@ -58,10 +59,11 @@ static void print_table(const ClipModel *m)
            (double)i->mapped_bytes / 1048576.0, (double)i->converted_bytes / 1048576.0);
     printf("  image  %zu px, patch %zu\n", i->image_size, i->patch);
     const ClipTower *towers[] = {&i->image, &i->text};
-    for (int t = 0; t < 2; t++)
+    for (int t = 0; t < 2; t++) {
         printf("  %-6s width %zu, %zu layers, %zu heads, MLP %zu, %s\n", t == 0 ? "image" : "text", towers[t]->width,
                towers[t]->layers, towers[t]->heads, towers[t]->mlp,
                towers[t]->activation == CLIP_GELU ? "gelu" : "quick_gelu");
+    }
     printf("  text   %zu tokens of %zu words; joint space %zu; logit scale %.4g\n", i->context, i->vocabulary, i->dim,
            (double)i->logit_scale);
 }
@@ -96,12 +98,13 @@ static int model_info(int argc, char **argv)
         return status;
     ClipModel *m = NULL;
     VcErr err = {0};
-    if (!clip_open(&m, ctx.argv[0], &err))
+    if (!clip_open(&m, ctx.argv[0], &err)) {
         status = cli_error(&err);
-    else if (ctx.json)
+    } else if (ctx.json) {
         print_json(m);
-    else
+    } else {
         print_table(m);
+    }
     clip_close(&m);
     cli_context_finish(&ctx);
     return status;

@@ -149,15 +149,17 @@ int cmd_tokenize(int argc, char **argv)
     int status = CLI_OK;
     o.clean = o.wordpiece != NULL && o.mode != NULL && strcmp(o.mode, "caption") == 0;
     bool ok = true;
-    if (!shown && (o.wordpiece == NULL) == (o.clip == NULL))
+    if (!shown && (o.wordpiece == NULL) == (o.clip == NULL)) {
         ok = vc_fail(&err, VC_ERR_USAGE,
                      "which tokenizer? give --clip MODEL or --wordpiece VOCAB (see 'vicha tokenize --help')");
-    else if (!shown && o.wordpiece != NULL && o.mode != NULL && !o.clean)
+    } else if (!shown && o.wordpiece != NULL && o.mode != NULL && !o.clean) {
         ok = vc_fail(&err, VC_ERR_USAGE, "--clean %s: WordPiece knows only 'caption'", o.mode);
-    if (!ok)
+    }
+    if (!ok) {
         status = cli_error(&err);
-    else if (!shown)
+    } else if (!shown) {
         status = o.clip != NULL ? run_clip(&o) : run_wordpiece(&o);
+    }
     cli_context_finish(&ctx);
     return status;
 }

@@ -28,10 +28,11 @@ static char *hub_snapshot(const char *repository)
     if (vc_exists(refs) && vc_read_file(&text, &n, refs, 4096, NULL)) {
         text[strcspn(text, " \r\n")] = '\0';
         char *path = strchr(text, '/') == NULL && text[0] != '.' ? vc_path_join(snapshots, text) : NULL;
-        if (path != NULL && text[0] != '\0' && vc_is_directory(path))
+        if (path != NULL && text[0] != '\0' && vc_is_directory(path)) {
             found = path;
-        else
+        } else {
             free(path);
+        }
     }
     free(text);
     DIR *dir = found == NULL ? opendir(snapshots) : NULL;
@@ -57,12 +58,13 @@ static char *hub_snapshot(const char *repository)
 static void hub_folder(VcStr *out)
 {
     const char *cache = getenv("HF_HUB_CACHE"), *home = getenv("HF_HOME"), *user = getenv("HOME");
-    if (cache != NULL && cache[0] != '\0')
+    if (cache != NULL && cache[0] != '\0') {
         vc_str_put(out, cache);
-    else if (home != NULL && home[0] != '\0')
+    } else if (home != NULL && home[0] != '\0') {
         vc_str_putf(out, "%s/hub", home);
-    else
+    } else {
         vc_str_putf(out, "%s/.cache/huggingface/hub", user != NULL ? user : "");
+    }
 }
 
 bool clip_find(char **dir, const char *name, VcErr *err)
@@ -75,23 +77,27 @@ bool clip_find(char **dir, const char *name, VcErr *err)
         *dir = path.data;
         return true;
     }
-    if (vc_exists(name))
+    if (vc_exists(name)) {
         return vc_fail(err, VC_ERR_IO,
                        "'%s' is a file: a model is the folder with its configuration, weights and tokenizer", name);
+    }
     VcStr hub = {0}, repository = {0};
     hub_folder(&hub);
     vc_str_putf(&repository, "%s/models--", hub.data);
-    for (const char *p = name; *p != '\0'; p++)
-        if (*p == '/')
+    for (const char *p = name; *p != '\0'; p++) {
+        if (*p == '/') {
             vc_str_put(&repository, "--");
-        else
+        } else {
             vc_str_putc(&repository, *p);
+        }
+    }
     char *found = name[0] != '/' && name[0] != '.' ? hub_snapshot(repository.data) : NULL;
-    if (found != NULL)
+    if (found != NULL) {
         *dir = found;
-    else
+    } else {
         vc_fail(err, VC_ERR_IO, "there is no model '%s': neither a folder of that name nor '%s' with one snapshot",
                 name, repository.data);
+    }
     vc_str_finish(&hub);
     vc_str_finish(&repository);
     return found != NULL;
@@ -103,10 +109,11 @@ bool clip_choose_layout(ClipModel *m, VcErr *err)
     const bool hf_weights = has_file(m->dir, "model.safetensors") || has_file(m->dir, "model.safetensors.index.json");
     const bool oc_weights =
         has_file(m->dir, "open_clip_model.safetensors") || has_file(m->dir, "open_clip_model.safetensors.index.json");
-    if (!hf && !oc)
+    if (!hf && !oc) {
         return vc_fail(err, VC_ERR_IO,
                        "'%s' is no CLIP model: expected config.json (Hugging Face) or open_clip_config.json (OpenCLIP)",
                        m->dir);
+    }
     // Many hub folders carry both: the one whose weights are there.
     m->info.layout = hf && (hf_weights || !oc || !oc_weights) ? CLIP_LAYOUT_HF : CLIP_LAYOUT_OPENCLIP;
     return true;
@@ -117,20 +124,23 @@ bool clip_choose_layout(ClipModel *m, VcErr *err)
 static bool check_tokenizer(const ClipModel *m, VcErr *err)
 {
     const size_t have = bpe_vocabulary(m->bpe);
-    if (have != m->info.vocabulary)
+    if (have != m->info.vocabulary) {
         return vc_fail(
             err, VC_ERR_FORMAT,
             "the tokenizer in '%s' has %zu tokens, the text embedding %zu rows: is it the tokenizer of another model?",
             m->dir, have, m->info.vocabulary);
-    if (m->pool_id >= 0 && m->pool_id != bpe_end_id(m->bpe))
+    }
+    if (m->pool_id >= 0 && m->pool_id != bpe_end_id(m->bpe)) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "'eos_token_id' of text_config in '%s/config.json' is %d, the tokenizer's end token has id %d",
                        m->dir, (int)m->pool_id, (int)bpe_end_id(m->bpe));
-    if (m->pool_id < 0 && (size_t)bpe_end_id(m->bpe) + 1 != m->info.vocabulary)
+    }
+    if (m->pool_id < 0 && (size_t)bpe_end_id(m->bpe) + 1 != m->info.vocabulary) {
         return vc_fail(
             err, VC_ERR_FORMAT,
             "texts are pooled at their largest id, but the tokenizer's end token %d in '%s' is not the last of %zu",
             (int)bpe_end_id(m->bpe), m->dir, m->info.vocabulary);
+    }
     return true;
 }
 
@@ -141,10 +151,11 @@ bool clip_open(ClipModel **out, const char *name, VcErr *err)
     ClipModel *m = vc_calloc(1, sizeof *m);
     const bool ok = clip_find(&m->dir, name, err) && clip_choose_layout(m, err) && clip_read_config(m, err) &&
                     clip_load_weights(m, err) && bpe_open(&m->bpe, m->dir, err) && check_tokenizer(m, err);
-    if (ok)
+    if (ok) {
         *out = m;
-    else
+    } else {
         clip_close(&m);
+    }
     return ok;
 }
 

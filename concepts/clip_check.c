@@ -78,9 +78,10 @@ bool clip_check_whole(const char *dir, VcErr *err)
         if (t->dtype != NN_F32 && t->dtype != NN_F16 && t->dtype != NN_BF16)
             continue;
         const size_t at = first_not_finite(t);
-        if (at < t->count)
+        if (at < t->count) {
             ok = vc_fail(err, VC_ERR_FORMAT, "tensor '%s' in '%s': element %zu is no finite number", t->name, t->file,
                          at);
+        }
     }
     clip_close(&m);
     return ok;

@@ -39,9 +39,10 @@ static bool get_size(const Section *s, const char *key, size_t otherwise, size_t
 {
     const VcJson *value = get(s, key);
     const int64_t n = value == NULL ? (int64_t)otherwise : vc_json_int(value, -1);
-    if (n < 1 || n > (int64_t)most)
+    if (n < 1 || n > (int64_t)most) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s' of %s in '%s': expected a whole number in 1..%zu", key, s->name,
                        s->path, most);
+    }
     *out = (size_t)n;
     return true;
 }
@@ -75,9 +76,10 @@ static bool get_triple(const Section *s, const char *key, const float otherwise[
 
 static bool check_tower(const Section *s, const ClipTower *t, VcErr *err)
 {
-    if (t->width % t->heads != 0)
+    if (t->width % t->heads != 0) {
         return vc_fail(err, VC_ERR_FORMAT, "%s in '%s': %zu heads do not divide a width of %zu", s->name, s->path,
                        t->heads, t->width);
+    }
     return true;
 }
 
@@ -87,12 +89,13 @@ static bool hf_tower(const Section *s, ClipTower *t, size_t width, size_t mlp, s
 {
     const VcJson *act = get(s, "hidden_act");
     const char *name = act != NULL ? vc_json_string(act, NULL) : "quick_gelu";
-    if (name != NULL && strcmp(name, "quick_gelu") == 0)
+    if (name != NULL && strcmp(name, "quick_gelu") == 0) {
         t->activation = CLIP_QUICK_GELU;
-    else if (name != NULL && strcmp(name, "gelu") == 0)
+    } else if (name != NULL && strcmp(name, "gelu") == 0) {
         t->activation = CLIP_GELU;
-    else
+    } else {
         return refuse(s, "hidden_act", "expected \"quick_gelu\" or \"gelu\"", err);
+    }
     return get_size(s, "hidden_size", width, MAX_WIDTH, &t->width, err) &&
            get_size(s, "intermediate_size", mlp, (size_t)MAX_WIDTH * 8, &t->mlp, err) &&
            get_size(s, "num_hidden_layers", 12, MAX_LAYERS, &t->layers, err) &&
@@ -117,14 +120,17 @@ static bool hf_preprocessor(ClipModel *m, VcErr *err)
     bool ok = !vc_exists(path) || vc_json_read_file(&json, path, MAX_CONFIG, err);
     const Section s = {json, NULL, "the preprocessor", path};
     static const char *const switches[] = {"do_resize", "do_center_crop", "do_rescale", "do_normalize"};
-    for (size_t i = 0; ok && json != NULL && i < 4; i++)
+    for (size_t i = 0; ok && json != NULL && i < 4; i++) {
         if (!vc_json_bool(vc_json_member(json, switches[i]), true))
             ok = refuse(&s, switches[i], "false is not supported", err);
+    }
     static const char *const sizes[] = {"size", "crop_size"};
-    for (size_t i = 0; ok && json != NULL && i < 2; i++)
-        if (get(&s, sizes[i]) != NULL && preprocessor_size(get(&s, sizes[i])) != (int64_t)m->info.image_size)
+    for (size_t i = 0; ok && json != NULL && i < 2; i++) {
+        if (get(&s, sizes[i]) != NULL && preprocessor_size(get(&s, sizes[i])) != (int64_t)m->info.image_size) {
             ok = vc_fail(err, VC_ERR_FORMAT, "'%s' in '%s': expected %zu, the image_size of config.json", sizes[i],
                          path, m->info.image_size);
+        }
+    }
     if (ok && json != NULL && vc_json_int(get(&s, "resample"), 3) != 3)
         ok = refuse(&s, "resample", "expected 3 (bicubic)", err);
     ok = ok && get_triple(&s, "image_mean", openai_mean, m->info.mean, err) &&
@@ -145,9 +151,10 @@ static bool hf_config(ClipModel *m, const VcJson *json, const char *path, VcErr 
     const VcJson *type = vc_json_member(json, "model_type");
     if (type != NULL && (vc_json_string(type, NULL) == NULL || strcmp(vc_json_string(type, NULL), "clip") != 0))
         return refuse(&top, "model_type", "expected \"clip\"", err);
-    if (type == NULL && !vc_json_is_object(image.json))
+    if (type == NULL && !vc_json_is_object(image.json)) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "'%s' is no configuration of CLIP: neither model_type nor vision_config is there", path);
+    }
     const VcJson *channels = get(&image, "num_channels");
     if (channels != NULL && vc_json_int(channels, 0) != 3)
         return refuse(&image, "num_channels", "expected 3", err);
@@ -189,13 +196,15 @@ static bool oc_only_plain(const Section *s, VcErr *err)
         if (vc_json_is_object(value) && vc_json_length(value) == 0)
             continue;
         bool allowed = false; // a key may stand in several rows
-        for (size_t k = 0; k < sizeof settings / sizeof settings[0]; k++)
+        for (size_t k = 0; k < sizeof settings / sizeof settings[0]; k++) {
             allowed =
                 allowed || (text != NULL && settings[k].plain != NULL &&
                             strcmp(settings[k].key, settings[i].key) == 0 && strcmp(settings[k].plain, text) == 0);
-        if (!allowed)
+        }
+        if (!allowed) {
             return refuse(s, settings[i].key, "this variant of CLIP is not supported (plain ViT and causal text only)",
                           err);
+        }
     }
     return true;
 }
@@ -236,9 +245,10 @@ static bool oc_preprocess(ClipModel *m, const VcJson *json, const char *path, Vc
     } plain[] = {{"interpolation", "bicubic"}, {"resize_mode", "shortest"}, {"mode", "RGB"}};
     for (size_t i = 0; i < 3; i++) {
         const char *text = vc_json_string(get(&s, plain[i].key), NULL);
-        if (get(&s, plain[i].key) != NULL && (text == NULL || strcmp(text, plain[i].value) != 0))
+        if (get(&s, plain[i].key) != NULL && (text == NULL || strcmp(text, plain[i].value) != 0)) {
             return vc_fail(err, VC_ERR_FORMAT, "'%s' of %s in '%s': expected \"%s\"", plain[i].key, s.name, path,
                            plain[i].value);
+        }
     }
     return get_triple(&s, "mean", openai_mean, m->info.mean, err) &&
            get_triple(&s, "std", openai_std, m->info.std, err);
@@ -285,15 +295,18 @@ bool clip_read_config(ClipModel *m, VcErr *err)
     VcJson *json = NULL;
     bool ok = vc_json_read_file(&json, path, MAX_CONFIG, err);
     ok = ok && (hf ? hf_config(m, json, path, err) : oc_config(m, json, path, err));
-    if (ok && info->patch > info->image_size)
+    if (ok && info->patch > info->image_size) {
         ok = vc_fail(err, VC_ERR_FORMAT, "'%s': a patch of %zu is larger than an image of %zu", path, info->patch,
                      info->image_size);
-    if (ok && info->context < 2)
+    }
+    if (ok && info->context < 2) {
         ok = vc_fail(err, VC_ERR_FORMAT, "'%s': a text of %zu tokens has no room for start and end", path,
                      info->context);
-    for (size_t i = 0; ok && i < 3; i++)
+    }
+    for (size_t i = 0; ok && i < 3; i++) {
         if (!(info->std[i] > 0.0F))
             ok = vc_fail(err, VC_ERR_FORMAT, "'%s': the standard deviation of channel %zu must be positive", path, i);
+    }
     info->clean = hf ? BPE_CLEAN_HF : BPE_CLEAN_OPENCLIP;
     vc_json_destroy(&json);
     free(path);

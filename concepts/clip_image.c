@@ -33,11 +33,14 @@ static void init_work(const ClipModel *m, ClipWork *w, size_t images)
 static void patch_columns(const ClipModel *m, float *columns, const float *pixels)
 {
     const size_t s = m->info.image_size, p = m->info.patch, g = grid_of(m);
-    for (size_t y = 0; y < g; y++)
-        for (size_t x = 0; x < g; x++)
-            for (size_t c = 0; c < 3; c++)
+    for (size_t y = 0; y < g; y++) {
+        for (size_t x = 0; x < g; x++) {
+            for (size_t c = 0; c < 3; c++) {
                 for (size_t i = 0; i < p; i++, columns += p)
                     memcpy(columns, pixels + (c * s + y * p + i) * s + x * p, p * sizeof *columns);
+            }
+        }
+    }
 }
 
 // w->x becomes the residual stream of n images before the first block: class token and patches plus positions,
@@ -99,9 +102,10 @@ void clip_encode_images(const ClipModel *m, VcPool *pool, const float *pixels, s
     const size_t threads = vc_pool_threads(pool), most = images_per_chunk(m), share = (n + threads - 1) / threads;
     ImageJob job = {m, pixels, out, vc_calloc(threads, sizeof(ClipWork)), share < most ? share : most};
     vc_parallel_for(pool, n, job.chunk, encode_range, &job);
-    for (size_t i = 0; i < threads; i++)
+    for (size_t i = 0; i < threads; i++) {
         if (job.works[i].block != NULL)
             clip_work_finish(&job.works[i]);
+    }
     free(job.works);
 }
 

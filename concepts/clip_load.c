@@ -33,10 +33,11 @@ static void mark(Reader *r, const char *name)
             r->seen[mid] = true;
             return;
         }
-        if (order < 0)
+        if (order < 0) {
             lo = mid + 1;
-        else
+        } else {
             hi = mid;
+        }
     }
 }
 
@@ -96,9 +97,10 @@ static ClipLinear read_turned(Reader *r, const char *name, size_t out, size_t in
     if (stored == NULL)
         return (ClipLinear){0};
     float *turned = vc_arena_alloc(r->m->converted, out * in, sizeof *turned);
-    for (size_t i = 0; i < in; i++)
+    for (size_t i = 0; i < in; i++) {
         for (size_t o = 0; o < out; o++)
             turned[o * in + i] = stored[i * out + o];
+    }
     r->m->info.converted_bytes += out * in * sizeof *turned;
     return (ClipLinear){turned, NULL};
 }
@@ -203,14 +205,15 @@ static void check_left_over(Reader *r)
             expected = expected || vc_has_suffix(t->name, harmless[k]);
         if (expected)
             continue;
-        if (strstr(t->name, ".layers.") != NULL || strstr(t->name, ".resblocks.") != NULL)
+        if (strstr(t->name, ".layers.") != NULL || strstr(t->name, ".resblocks.") != NULL) {
             r->ok = vc_fail(r->err, VC_ERR_FORMAT,
                             "'%s' has tensor '%s', for which the configuration (%zu image and %zu text layers) has no "
                             "place: do the "
                             "two files belong to one model?",
                             t->file, t->name, r->m->info.image.layers, r->m->info.text.layers);
-        else
+        } else {
             vc_warn("tensor '%s' in '%s' is no part of CLIP and was left out", t->name, t->file);
+        }
     }
 }
 
@@ -224,9 +227,10 @@ static void read_scale(Reader *r)
         return;
     float value;
     memcpy(&value, scale, sizeof value);
-    if (!(fabsf(value) < 80.0F))
+    if (!(fabsf(value) < 80.0F)) {
         r->ok = vc_fail(r->err, VC_ERR_FORMAT, "'logit_scale' in '%s' is %g: expected a logarithm near 4.6",
                         nn_safetensors_path(r->m->weights), (double)value);
+    }
     r->m->info.logit_scale = (float)exp((double)value);
 }
 
@@ -236,21 +240,23 @@ bool clip_load_weights(ClipModel *m, VcErr *err)
     const char *stem = hf ? "model" : "open_clip_model";
     if (!nn_safetensors_open_dir(&m->weights, m->dir, stem, err)) {
         char *pickle = vc_path_join(m->dir, hf ? "pytorch_model.bin" : "open_clip_pytorch_model.bin");
-        if (vc_exists(pickle))
+        if (vc_exists(pickle)) {
             vc_fail(err, VC_ERR_FORMAT,
                     "'%s' is a PyTorch pickle: expected '%s.safetensors' beside it; convert it with the "
                     "'safetensors' Python package",
                     pickle, stem);
+        }
         free(pickle);
         return false;
     }
     m->converted = vc_arena_create("clip weights");
     Reader r = {.m = m, .ok = true, .err = err, .seen = vc_calloc(nn_safetensors_count(m->weights) + 1, sizeof(bool))};
     read_scale(&r);
-    if (hf)
+    if (hf) {
         read_hf(&r);
-    else
+    } else {
         read_openclip(&r);
+    }
     check_left_over(&r);
     if (r.ok) {
         const NnStored *matrix = nn_safetensors_find(m->weights, hf ? "vision_model.embeddings.patch_embedding.weight"

@@ -33,15 +33,16 @@ static void resize_crop(ExtractImage *out, const ExtractImage *in, int s, ClipLa
     *out = *in;
     out->width = out->height = s;
     out->pixels = vc_alloc((size_t)s * (size_t)s, bytes);
-    if (in->mode == EXTRACT_PALETTE || in->mode == EXTRACT_BILEVEL)
+    if (in->mode == EXTRACT_PALETTE || in->mode == EXTRACT_BILEVEL) {
         extract_nearest(out->pixels, in->pixels, in->width, in->height, in->channels, box, w, h, window);
-    else if (in->mode == EXTRACT_GRAY16)
+    } else if (in->mode == EXTRACT_GRAY16) {
         extract_resample_16((uint16_t *)(void *)out->pixels, (const uint16_t *)(const void *)in->pixels, in->width,
                             in->height, box, w, h, window);
-    else if (in->mode == EXTRACT_RGBA || in->mode == EXTRACT_GRAY_ALPHA)
+    } else if (in->mode == EXTRACT_RGBA || in->mode == EXTRACT_GRAY_ALPHA) {
         extract_resample_alpha(out->pixels, in->pixels, in->width, in->height, in->channels, box, w, h, window);
-    else
+    } else {
         extract_resample(out->pixels, in->pixels, in->width, in->height, in->channels, box, w, h, window);
+    }
 }
 
 bool clip_crop(ExtractImage *out, ClipLayout order, bool upright, int s, const uint8_t *bytes, size_t n, VcErr *err)

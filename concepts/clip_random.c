@@ -20,13 +20,14 @@ static const struct {
 
 const char *clip_arch_name(const ClipInfo *info, char out[48])
 {
-    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
         if (archs[i].width == info->image.width && archs[i].layers == info->image.layers) {
             snprintf(out, 48, "%.6s%zu%s", archs[i].name, info->patch, info->image_size == 224 ? "" : "@");
             if (info->image_size != 224)
                 snprintf(out + strlen(out), 48 - strlen(out), "%zu", info->image_size);
             return out;
         }
+    }
     snprintf(out, 48, "ViT-%zux%zu/%zu@%zu", info->image.width, info->image.layers, info->patch, info->image_size);
     return out;
 }
@@ -43,7 +44,8 @@ static double tower_flops(const ClipTower *t, double rows, double last, double s
 
 double clip_image_flops(const ClipInfo *info)
 {
-    const double grid = (double)(info->image_size / info->patch), tokens = grid * grid + 1;
+    const size_t side = info->image_size / info->patch;
+    const double grid = (double)side, tokens = grid * grid + 1;
     const double patches = 2 * grid * grid * 3 * (double)(info->patch * info->patch) * (double)info->image.width;
     return patches + tower_flops(&info->image, tokens, 1, tokens) + 2 * (double)(info->image.width * info->dim);
 }
@@ -77,7 +79,7 @@ static ClipBlock *blocks(ClipModel *m, VcRng *rng, const ClipTower *t)
 {
     ClipBlock *list = vc_calloc(t->layers, sizeof *list);
     const size_t w = t->width;
-    for (size_t i = 0; i < t->layers; i++)
+    for (size_t i = 0; i < t->layers; i++) {
         list[i] = (ClipBlock){.norm1 = norm(m, rng, w),
                               .norm2 = norm(m, rng, w),
                               .q = linear(m, rng, w, w),
@@ -86,6 +88,7 @@ static ClipBlock *blocks(ClipModel *m, VcRng *rng, const ClipTower *t)
                               .o = linear(m, rng, w, w),
                               .fc1 = linear(m, rng, t->mlp, w),
                               .fc2 = linear(m, rng, w, t->mlp)};
+    }
     return list;
 }
 
@@ -94,9 +97,10 @@ bool clip_open_random(ClipModel **out, const char *arch, uint64_t seed, VcErr *e
     size_t i = 0;
     while (i < sizeof archs / sizeof archs[0] && strcmp(archs[i].name, arch) != 0)
         i++;
-    if (i == sizeof archs / sizeof archs[0])
+    if (i == sizeof archs / sizeof archs[0]) {
         return vc_fail(err, VC_ERR_USAGE,
                        "there is no architecture '%s': expected ViT-B/32, ViT-B/16, ViT-L/14 or ViT-H/14", arch);
+    }
     if (!nn_blas_check(err))
         return false;
     ClipModel *m = vc_calloc(1, sizeof *m);

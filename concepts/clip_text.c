@@ -99,9 +99,10 @@ static void job_init(TextJob *job, const ClipModel *m, VcPool *pool, size_t n)
 
 static void job_finish(TextJob *job, VcPool *pool)
 {
-    for (size_t i = 0; i < vc_pool_threads(pool); i++)
+    for (size_t i = 0; i < vc_pool_threads(pool); i++) {
         if (job->works[i].block != NULL)
             clip_work_finish(&job->works[i]);
+    }
     free(job->works);
     free(job->lengths);
     free(job->group_start);
@@ -140,10 +141,12 @@ bool clip_encode_texts(const ClipModel *m, VcPool *pool, const char *const *text
 bool clip_encode_ids(const ClipModel *m, VcPool *pool, const int32_t *ids, size_t n, float *out, VcErr *err)
 {
     const size_t context = m->info.context;
-    for (size_t i = 0; i < n * context; i++)
-        if (ids[i] < 0 || (size_t)ids[i] >= m->info.vocabulary)
+    for (size_t i = 0; i < n * context; i++) {
+        if (ids[i] < 0 || (size_t)ids[i] >= m->info.vocabulary) {
             return vc_fail(err, VC_ERR_FORMAT, "id %d of text %zu is outside the vocabulary of %zu", (int)ids[i],
                            i / context, m->info.vocabulary);
+        }
+    }
     if (n == 0)
         return true;
     TextJob job;

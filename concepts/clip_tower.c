@@ -63,10 +63,11 @@ static void mlp(ClipWork *w, const ClipTower *t, const ClipBlock *b, size_t rows
 {
     clip_norm(w, w->h, w->x, b->norm2, rows, t->width, t->eps);
     clip_linear(w, w->f, w->h, b->fc1, rows, t->width, t->mlp, false);
-    if (t->activation == CLIP_QUICK_GELU)
+    if (t->activation == CLIP_QUICK_GELU) {
         w->nn.kernels->quick_gelu(w->f, w->f, rows * t->mlp);
-    else
+    } else {
         w->nn.kernels->gelu(w->f, w->f, rows * t->mlp);
+    }
     clip_linear(w, w->x, w->f, b->fc2, rows, t->mlp, t->width, true);
 }
 

@@ -23,10 +23,11 @@ static const char *find_entity(const char *name, size_t n, bool *bare)
             *bare = entry[length] == '!';
             return entry + length + 1;
         }
-        if (order < 0 || (order == 0 && n < length))
+        if (order < 0 || (order == 0 && n < length)) {
             hi = entry;
-        else
+        } else {
             lo = strchr(entry, ' ') + 1;
+        }
     }
     return NULL;
 }
@@ -62,13 +63,14 @@ uint32_t text_windows_1252(uint32_t c)
 // A numeric reference by the rules of HTML 5; nothing is put for code points that are not characters.
 static void put_number(Runes *out, uint32_t c)
 {
-    if (c == 0 || (c >= 0xD800 && c <= 0xDFFF) || c > 0x10FFFF)
+    if (c == 0 || (c >= 0xD800 && c <= 0xDFFF) || c > 0x10FFFF) {
         runes_put(out, 0xFFFD);
-    else if (c >= 0x80 && c <= 0x9F)
+    } else if (c >= 0x80 && c <= 0x9F) {
         runes_put(out, windows_1252[c - 0x80]);
-    else if (!(c <= 0x8 || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || (c >= 0xFDD0 && c <= 0xFDEF) ||
-               (c & 0xFFFE) == 0xFFFE))
+    } else if (!(c <= 0x8 || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || (c >= 0xFDD0 && c <= 0xFDEF) ||
+                 (c & 0xFFFE) == 0xFFFE)) {
         runes_put(out, c);
+    }
 }
 
 static int digit_value(uint32_t c, bool hex)
@@ -89,9 +91,10 @@ static size_t scan_number(const Runes *r, size_t at, uint32_t *value)
     i += hex;
     const size_t first = i;
     *value = 0;
-    for (int digit; i < r->len && (digit = digit_value(r->data[i], hex)) >= 0; i++)
+    for (int digit; i < r->len && (digit = digit_value(r->data[i], hex)) >= 0; i++) {
         if (*value <= 0x10FFFF)
             *value = *value * (hex ? 16 : 10) + (uint32_t)digit;
+    }
     if (i == first)
         return 0;
     if (i < r->len && r->data[i] == ';')
@@ -138,10 +141,11 @@ void text_html_unescape(Runes *r)
         size_t used = 0;
         if (r->data[i] == '&' && i + 1 < r->len) {
             uint32_t value;
-            if (r->data[i + 1] != '#')
+            if (r->data[i + 1] != '#') {
                 used = put_named(&out, r, i);
-            else if ((used = scan_number(r, i, &value)) > 0)
+            } else if ((used = scan_number(r, i, &value)) > 0) {
                 put_number(&out, value);
+            }
         }
         if (used == 0)
             runes_put(&out, r->data[i]);
@@ -161,9 +165,10 @@ static const char *find_capitals(const char *name, size_t n)
             return NULL;
         lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
     }
-    for (size_t length = n; length >= 2; length--) // an old name at its head would be decoded by HTML itself
+    for (size_t length = n; length >= 2; length--) { // an old name at its head would be decoded by HTML itself
         if (find_entity(name, length, &bare) != NULL && (bare || length == n))
             return NULL;
+    }
     return find_entity(lower, n, &bare);
 }
 

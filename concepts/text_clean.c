@@ -34,17 +34,19 @@ void runes_put_utf8(Runes *r, const char *text, size_t n)
 
 static bool all_ascii(const Runes *r)
 {
-    for (size_t i = 0; i < r->len; i++)
+    for (size_t i = 0; i < r->len; i++) {
         if (r->data[i] >= 0x80)
             return false;
+    }
     return true;
 }
 
 static bool contains(const Runes *r, uint32_t c)
 {
-    for (size_t i = 0; i < r->len; i++)
+    for (size_t i = 0; i < r->len; i++) {
         if (r->data[i] == c)
             return true;
+    }
     return false;
 }
 
@@ -110,9 +112,10 @@ static bool is_case_ignorable(uint32_t c)
     if (k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME || k == UTF8PROC_CATEGORY_CF ||
         k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK)
         return true;
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         if (c == others[i])
             return true;
+    }
     return false;
 }
 
@@ -134,19 +137,20 @@ static void lower(Runes *r, bool words)
     bool dotted = false;
     for (size_t i = 0; i < r->len; i++) {
         const uint32_t c = r->data[i];
-        if (c < 0x80)
+        if (c < 0x80) {
             r->data[i] = c >= 'A' && c <= 'Z' ? c + 32 : c;
-        else
+        } else {
             dotted |= c == 0x130;
+        }
     }
     if (all_ascii(r))
         return;
     Runes out = {0};
     for (size_t i = 0; i < r->len; i++) {
         const uint32_t c = r->data[i];
-        if (c == 0x3A3 && words && sigma_is_final(r, i))
+        if (c == 0x3A3 && words && sigma_is_final(r, i)) {
             runes_put(&out, 0x3C2);
-        else if (c == 0x130 && dotted) {
+        } else if (c == 0x130 && dotted) {
             runes_put(&out, 'i');
             runes_put(&out, 0x307);
         } else
@@ -204,9 +208,10 @@ static const char *ligature(uint32_t c)
                  "t"},
         {0xFB06, "st"},
     };
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         if (table[i].code == c)
             return table[i].letters;
+    }
     return NULL;
 }
 
@@ -223,11 +228,11 @@ static void fix_characters(Runes *r)
     for (size_t i = 0; i < r->len; i++) {
         const uint32_t c = text_windows_1252(r->data[i]);
         const char *letters = c > 0x131 ? ligature(c) : NULL;
-        if (letters != NULL)
+        if (letters != NULL) {
             runes_put_utf8(&out, letters, strlen(letters));
-        else if (c == 0x3000)
+        } else if (c == 0x3000) {
             runes_put(&out, ' ');
-        else if (c > 0xFF00 && c < 0xFFF0) {
+        } else if (c > 0xFF00 && c < 0xFFF0) {
             Runes one = {0};
             runes_put(&one, c);
             normalize(&one, UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
@@ -239,12 +244,13 @@ static void fix_characters(Runes *r)
     }
     for (size_t i = 0; i < out.len; i++) {
         const uint32_t c = out.data[i];
-        if (c >= 0x201C && c <= 0x201F)
+        if (c >= 0x201C && c <= 0x201F) {
             out.data[i] = '"';
-        else if (c == 0x2BC || (c >= 0x2018 && c <= 0x201B))
+        } else if (c == 0x2BC || (c >= 0x2018 && c <= 0x201B)) {
             out.data[i] = '\'';
-        else if (c == '\r' || c == 0x2028 || c == 0x2029)
+        } else if (c == '\r' || c == 0x2028 || c == 0x2029) {
             out.data[i] = '\n'; // "\r\n" becomes two: white space is joined later
+        }
     }
     runes_finish(r);
     *r = out;
@@ -268,9 +274,10 @@ static void remove_controls(Runes *r)
     }
     r->len = n;
     n = 0;
-    for (size_t i = 0; i < r->len; i++)
+    for (size_t i = 0; i < r->len; i++) {
         if (!is_control(r->data[i]))
             r->data[n++] = r->data[i];
+    }
     r->len = n;
 }
 
@@ -279,9 +286,10 @@ static int byte_of(uint32_t c, bool windows)
 {
     if (c < 0x80 || (c >= 0xA0 && c <= 0xFF) || (!windows && c <= 0xFF))
         return (int)c;
-    for (uint32_t b = 0x80; windows && b < 0xA0; b++)
+    for (uint32_t b = 0x80; windows && b < 0xA0; b++) {
         if (text_windows_1252(b) == c)
             return (int)b;
+    }
     return -1;
 }
 
@@ -363,9 +371,10 @@ static bool is_python_space(uint32_t c)
 
 static bool is_plain(const Runes *r)
 {
-    for (size_t i = 0; i < r->len; i++)
+    for (size_t i = 0; i < r->len; i++) {
         if (r->data[i] >= 0x7F || r->data[i] == '&' || (r->data[i] < ' ' && r->data[i] != '\t' && r->data[i] != '\n'))
             return false;
+    }
     return true;
 }
 
@@ -378,10 +387,11 @@ void text_clean_openclip(Runes *r)
     }
     size_t n = 0;
     for (size_t i = 0; i < r->len; i++) {
-        if (!is_python_space(r->data[i]))
+        if (!is_python_space(r->data[i])) {
             r->data[n++] = r->data[i];
-        else if (n > 0 && r->data[n - 1] != ' ')
+        } else if (n > 0 && r->data[n - 1] != ' ') {
             r->data[n++] = ' ';
+        }
     }
     while (n > 0 && r->data[n - 1] == ' ')
         n--;

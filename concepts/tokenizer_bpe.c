@@ -51,11 +51,12 @@ const char *bpe_token(const Bpe *bpe, int32_t id)
 bool bpe_clean_by_name(const char *name, BpeClean *out)
 {
     static const char *const names[] = {"hf", "openclip", "openai"};
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         if (strcmp(name, names[i]) == 0) {
             *out = (BpeClean)i;
             return true;
         }
+    }
     return false;
 }
 
@@ -90,9 +91,10 @@ static const BpeMerge *find_merge(const Bpe *bpe, int32_t left, int32_t right)
 {
     const uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
     size_t at = pair_hash(pair) & (bpe->merge_slots - 1);
-    for (; bpe->merges[at].rank >= 0; at = (at + 1) & (bpe->merge_slots - 1))
+    for (; bpe->merges[at].rank >= 0; at = (at + 1) & (bpe->merge_slots - 1)) {
         if (bpe->merges[at].pair == pair)
             return &bpe->merges[at];
+    }
     return NULL;
 }
 
@@ -405,10 +407,11 @@ static size_t match_folded(const Runes *r, size_t at, const char *word, bool *ex
     *exact = true;
     for (size_t i = 0; i < n; i++) {
         const uint32_t c = r->data[at + i];
-        if (c == 0x17F && word[i] == 's')
+        if (c == 0x17F && word[i] == 's') {
             *exact = false;
-        else if (c != (unsigned char)word[i])
+        } else if (c != (unsigned char)word[i]) {
             return 0;
+        }
     }
     return n;
 }
@@ -449,10 +452,11 @@ size_t bpe_encode_all(const Bpe *bpe, BpeCache *cache, BpeClean clean, const cha
     BpeIds out = {ids, cap, 0};
     Runes runes = {0};
     runes_put_utf8(&runes, text, n);
-    if (clean == BPE_CLEAN_HF)
+    if (clean == BPE_CLEAN_HF) {
         encode_hf(bpe, cache, &runes, &out);
-    else
+    } else {
         encode_openclip(bpe, cache, &runes, special[clean == BPE_CLEAN_OPENAI], &out);
+    }
     runes_finish(&runes);
     return out.len;
 }

@@ -50,9 +50,10 @@ static bool read_vocabulary(Bpe *b, const VcJson *vocabulary, const char *what, 
     int64_t largest = -1;
     while (vc_json_next_member(vocabulary, &iter, &token, &value)) {
         const int64_t id = vc_json_int(value, -1);
-        if (id < 0 || id >= MAX_TOKENS)
+        if (id < 0 || id >= MAX_TOKENS) {
             return vc_fail(err, VC_ERR_FORMAT, "'%s': token '%s': expected an id in 0..%d", what, token,
                            MAX_TOKENS - 1);
+        }
         largest = id > largest ? id : largest;
     }
     b->count = (size_t)largest + 1;
@@ -63,9 +64,10 @@ static bool read_vocabulary(Bpe *b, const VcJson *vocabulary, const char *what, 
     iter = NULL;
     while (vc_json_next_member(vocabulary, &iter, &token, &value)) {
         const int32_t id = (int32_t)vc_json_int(value, -1);
-        if (b->tokens[id] != NULL)
+        if (b->tokens[id] != NULL) {
             return vc_fail(err, VC_ERR_FORMAT, "'%s': tokens '%s' and '%s' have the same id %d", what, b->tokens[id],
                            token, (int)id);
+        }
         const size_t n = strlen(token) + 1;
         char *copy = vc_arena_alloc(b->arena, n, 1);
         memcpy(copy, token, n);
@@ -159,12 +161,13 @@ static bool read_merges_file(Bpe *b, const char *path, VcErr *err)
             continue;
         const char *space = memchr(line, ' ', n);
         if (space == NULL || space == line || space == line + n - 1 ||
-            memchr(space + 1, ' ', n - (size_t)(space + 1 - line)) != NULL)
+            memchr(space + 1, ' ', n - (size_t)(space + 1 - line)) != NULL) {
             ok = vc_fail(err, VC_ERR_FORMAT, "'%s': merge %d: expected two symbols with one space between, got '%.*s'",
                          path, (int)rank + 1, (int)(n < 80 ? n : 80), line);
-        else
+        } else {
             ok = add_merge(b, line, (size_t)(space - line), space + 1, n - (size_t)(space + 1 - line), rank++, path,
                            err);
+        }
     }
     if (ok && rank == 0)
         ok = vc_fail(err, VC_ERR_FORMAT, "'%s' holds no merges", path);
@@ -189,9 +192,10 @@ static bool read_merges_json(Bpe *b, const VcJson *merges, const char *what, VcE
             left = vc_json_string(vc_json_item(item, 0), &ln);
             right = vc_json_string(vc_json_item(item, 1), NULL);
         }
-        if (left == NULL || right == NULL || ln == 0)
+        if (left == NULL || right == NULL || ln == 0) {
             return vc_fail(err, VC_ERR_FORMAT, "'model.merges' in '%s': merge %zu: expected \"LEFT RIGHT\"", what,
                            i + 1);
+        }
         if (!add_merge(b, left, ln, right, strlen(right), (int32_t)i, what, err))
             return false;
     }
@@ -200,9 +204,10 @@ static bool read_merges_json(Bpe *b, const VcJson *merges, const char *what, VcE
 
 static void add_special(Bpe *b, const char *content, int32_t id, bool normalized)
 {
-    for (size_t i = 0; i < b->special_count; i++)
+    for (size_t i = 0; i < b->special_count; i++) {
         if (strcmp(b->special[i].content, content) == 0)
             return;
+    }
     b->special = vc_grow(b->special, &b->special_cap, b->special_count + 1, sizeof *b->special);
     const size_t n = strlen(content) + 1;
     char *copy = vc_arena_alloc(b->arena, n, 1), *lower = vc_arena_alloc(b->arena, n, 1);
@@ -226,9 +231,10 @@ static bool read_added(Bpe *b, const VcJson *added, const char *what, VcErr *err
         const VcJson *item = vc_json_item(added, i);
         const char *content = vc_json_string(vc_json_member(item, "content"), NULL);
         const int64_t id = vc_json_int(vc_json_member(item, "id"), -1);
-        if (content == NULL || content[0] == '\0' || id < 0 || id >= (int64_t)b->count)
+        if (content == NULL || content[0] == '\0' || id < 0 || id >= (int64_t)b->count) {
             return vc_fail(err, VC_ERR_FORMAT, "'added_tokens' in '%s': item %zu: expected a text and an id below %zu",
                            what, i, b->count);
+        }
         if (is_ascii(content))
             add_special(b, content, (int32_t)id, vc_json_bool(vc_json_member(item, "normalized"), false));
     }
@@ -259,9 +265,10 @@ static bool read_names(Bpe *b, const char *dir, const char *name, VcErr *err)
             if (text == NULL || *wanted[i].id >= 0)
                 continue;
             *wanted[i].id = bpe_find(b, text, strlen(text));
-            if (*wanted[i].id < 0)
+            if (*wanted[i].id < 0) {
                 ok = vc_fail(err, VC_ERR_FORMAT, "'%s' in '%s': token '%s' is not in the vocabulary", wanted[i].key,
                              path, text);
+            }
         }
     }
     vc_json_destroy(&json);
@@ -280,10 +287,11 @@ static bool finish_names(Bpe *b, const char *dir, VcErr *err)
         if (b->end < 0)
             b->end = bpe_find(b, pairs[i][1], strlen(pairs[i][1]));
     }
-    if (b->start < 0 || b->end < 0 || b->start == b->end)
+    if (b->start < 0 || b->end < 0 || b->start == b->end) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "the vocabulary in '%s' has no %s token: expected <|startoftext|> and <|endoftext|>", dir,
                        b->start < 0 ? "start" : "end");
+    }
     if (b->pad < 0)
         b->pad = b->end;
     // What CLIPTokenizer declares: the start token is looked for after cleaning, the end token before.
@@ -311,9 +319,10 @@ static bool read_one_file(Bpe *b, const char *path, bool added_only, VcErr *err)
     VcJson *json = NULL;
     bool ok = vc_json_read_file(&json, path, MAX_FILE, err);
     const VcJson *model = ok ? vc_json_member(json, "model") : NULL;
-    if (ok && !added_only)
+    if (ok && !added_only) {
         ok = read_vocabulary(b, vc_json_member(model, "vocab"), path, err) && find_bytes(b, path, err) &&
              read_merges_json(b, vc_json_member(model, "merges"), path, err);
+    }
     if (ok)
         ok = read_added(b, vc_json_member(json, "added_tokens"), path, err);
     vc_json_destroy(&json);
@@ -329,23 +338,25 @@ bool bpe_open(Bpe **out, const char *dir, VcErr *err)
     b->arena = vc_arena_create("tokenizer");
     b->start = b->end = b->pad = -1;
     bool ok;
-    if (has_vocabulary && has_merges)
+    if (has_vocabulary && has_merges) {
         ok = read_two_files(b, dir, err) && (!has_one || read_one_file(b, one, true, err));
-    else if (has_one)
+    } else if (has_one) {
         ok = read_one_file(b, one, false, err);
-    else
+    } else {
         ok = vc_fail(err, VC_ERR_IO,
                      "no tokenizer in '%s': %s is missing; expected vocab.json and merges.txt, or tokenizer.json", dir,
                      has_vocabulary ? "merges.txt"
                      : has_merges   ? "vocab.json"
                                     : "vocab.json");
+    }
     ok = ok && finish_names(b, dir, err);
     free(one);
     free(vocabulary);
     free(merges);
-    if (ok)
+    if (ok) {
         *out = b;
-    else
+    } else {
         bpe_close(&b);
+    }
     return ok;
 }

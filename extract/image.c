@@ -44,9 +44,10 @@ static bool vips_failure(VcErr *err, const char *what)
     char *text = vips_error_buffer_copy();
     for (size_t n = strlen(text); n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '); n--)
         text[n - 1] = '\0';
-    for (char *p = text; *p != '\0'; p++)
+    for (char *p = text; *p != '\0'; p++) {
         if (*p == '\n')
             *p = ';';
+    }
     vc_fail(err, VC_ERR_FORMAT, "%s: %s", what, text[0] != '\0' ? text : "no reason was given");
     g_free(text);
     return false;
@@ -83,10 +84,12 @@ const char *extract_image_sniff(const uint8_t *bytes, size_t n)
         return "webp";
     if (starts_with(bytes, n, 0, "II*\0", 4) || starts_with(bytes, n, 0, "MM\0*", 4))
         return "tiff";
-    if (starts_with(bytes, n, 4, "ftyp", 4))
-        for (size_t i = 0; i < sizeof heif / sizeof heif[0]; i++)
+    if (starts_with(bytes, n, 4, "ftyp", 4)) {
+        for (size_t i = 0; i < sizeof heif / sizeof heif[0]; i++) {
             if (starts_with(bytes, n, 8, heif[i], 4))
                 return "heif";
+        }
+    }
     return NULL;
 }
 
@@ -168,9 +171,10 @@ static void read_gif_hints(Hints *h, const uint8_t *bytes, size_t n)
     }
     if (table == NULL || (size_t)(table - bytes) + 3 * entries > n)
         return;
-    for (size_t i = 0; i < entries; i++)
+    for (size_t i = 0; i < entries; i++) {
         if (table[3 * i] != i || table[3 * i + 1] != i || table[3 * i + 2] != i)
             return;
+    }
     h->gray_ramp = true;
 }
 
@@ -183,18 +187,19 @@ static VipsImage *load(const char *kind, const uint8_t *bytes, size_t n)
         void *out;
     } p = {bytes};
     VipsImage *image = NULL;
-    if (strcmp(kind, "jpeg") == 0)
+    if (strcmp(kind, "jpeg") == 0) {
         vips_jpegload_buffer(p.out, n, &image, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
-    else if (strcmp(kind, "png") == 0)
+    } else if (strcmp(kind, "png") == 0) {
         vips_pngload_buffer(p.out, n, &image, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
-    else if (strcmp(kind, "gif") == 0)
+    } else if (strcmp(kind, "gif") == 0) {
         vips_gifload_buffer(p.out, n, &image, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
-    else if (strcmp(kind, "webp") == 0)
+    } else if (strcmp(kind, "webp") == 0) {
         vips_webpload_buffer(p.out, n, &image, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
-    else if (strcmp(kind, "tiff") == 0)
+    } else if (strcmp(kind, "tiff") == 0) {
         vips_tiffload_buffer(p.out, n, &image, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
-    else
+    } else {
         vips_heifload_buffer(p.out, n, &image, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
+    }
     return image;
 }
 
@@ -256,7 +261,7 @@ static void convert(ExtractImage *out, const void *data, int bands, bool wide, b
         memcpy(out->pixels, data, n * to);
         return;
     }
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         for (size_t c = 0; c < to; c++) {
             // Grey feeds all colours; what has no alpha is opaque.
             const bool alpha = c == 3 || (to == 2 && c == 1);
@@ -265,21 +270,24 @@ static void convert(ExtractImage *out, const void *data, int bands, bool wide, b
             const uint8_t v = opaque ? 255 : sample(data, i * from + source, wide);
             out->pixels[i * to + c] = invert ? (uint8_t)(255 - v) : v;
         }
+    }
 }
 
 bool extract_image_decode(ExtractImage *out, const uint8_t *bytes, size_t n, VcErr *err)
 {
     const char *kind = extract_image_sniff(bytes, n);
-    if (kind == NULL)
+    if (kind == NULL) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "not an image: the first bytes are none of JPEG, PNG, GIF, WebP, TIFF or HEIF");
+    }
     Hints hints = {0};
-    if (strcmp(kind, "png") == 0)
+    if (strcmp(kind, "png") == 0) {
         read_png_hints(&hints, bytes, n);
-    else if (strcmp(kind, "jpeg") == 0)
+    } else if (strcmp(kind, "jpeg") == 0) {
         read_jpeg_hints(&hints, bytes, n);
-    else if (strcmp(kind, "gif") == 0)
+    } else if (strcmp(kind, "gif") == 0) {
         read_gif_hints(&hints, bytes, n);
+    }
     VipsImage *image = load(kind, bytes, n);
     char what[32];
     snprintf(what, sizeof what, "cannot decode %s", kind);
@@ -292,14 +300,15 @@ bool extract_image_decode(ExtractImage *out, const uint8_t *bytes, size_t n, VcE
     void *data = NULL;
     size_t size = 0;
     bool ok = true;
-    if (width > EXTRACT_MAX_SIDE || height > EXTRACT_MAX_SIDE || (int64_t)width * height > EXTRACT_MAX_PIXELS)
+    if (width > EXTRACT_MAX_SIDE || height > EXTRACT_MAX_SIDE || (int64_t)width * height > EXTRACT_MAX_PIXELS) {
         ok = vc_fail(err, VC_ERR_LIMIT, "%s: %d x %d pixels are more than the limit of %d", what, width, height,
                      EXTRACT_MAX_PIXELS);
-    else if (bands < 1 || bands > 4 || (!wide && format != VIPS_FORMAT_UCHAR))
+    } else if (bands < 1 || bands > 4 || (!wide && format != VIPS_FORMAT_UCHAR)) {
         ok = vc_fail(err, VC_ERR_FORMAT, "%s: %d bands of %s samples are not supported", what, bands,
                      vips_enum_nick(VIPS_TYPE_BAND_FORMAT, format));
-    else if ((data = vips_image_write_to_memory(image, &size)) == NULL)
+    } else if ((data = vips_image_write_to_memory(image, &size)) == NULL) {
         ok = vips_failure(err, what);
+    }
     if (ok) {
         const ExtractMode mode = choose_mode(kind, &hints, bands, wide);
         *out = (ExtractImage){.width = width,
@@ -371,11 +380,12 @@ void extract_image_drop(ExtractImage *out, const ExtractImage *in)
 {
     start_rgb(out, in);
     const size_t n = (size_t)in->width * (size_t)in->height;
-    if (in->mode == EXTRACT_RGB)
+    if (in->mode == EXTRACT_RGB) {
         memcpy(out->pixels, in->pixels, 3 * n);
-    else
+    } else {
         for (size_t i = 0; i < n; i++)
             plain_rgb(in, i, out->pixels + 3 * i);
+    }
 }
 
 // Alpha of pixel i, whose colour is rgb. A key colour is compared by its low byte, as Pillow does.
@@ -383,9 +393,10 @@ static uint8_t alpha_of(const ExtractImage *in, size_t i, const uint8_t rgb[3])
 {
     if (in->has_key) {
         const bool gray = in->mode != EXTRACT_RGB;
-        for (int c = 0; c < 3; c++)
+        for (int c = 0; c < 3; c++) {
             if (rgb[c] != (in->key[gray ? 0 : c] & 0xFF))
                 return 255;
+        }
         return 0;
     }
     const uint8_t *p = in->pixels + i * (size_t)in->channels;
@@ -422,7 +433,7 @@ void extract_image_upright(ExtractImage *im)
     const size_t bytes = pixel_bytes(im);
     const int w = o >= 5 ? im->height : im->width, h = o >= 5 ? im->width : im->height;
     uint8_t *turned = new_pixels(w, h, bytes);
-    for (int y = 0; y < h; y++)
+    for (int y = 0; y < h; y++) {
         for (int x = 0; x < w; x++) {
             // Where the pixel at (x, y) of the upright picture lies in the stored one.
             const int across = o == 2 || o == 3 || o == 7 || o == 8, down = o == 3 || o == 4 || o == 6 || o == 7;
@@ -434,6 +445,7 @@ void extract_image_upright(ExtractImage *im)
             memcpy(turned + ((size_t)y * (size_t)w + (size_t)x) * bytes,
                    im->pixels + ((size_t)sy * (size_t)im->width + (size_t)sx) * bytes, bytes);
         }
+    }
     free(im->pixels);
     im->pixels = turned;
     im->width = w;

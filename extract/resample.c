@@ -88,13 +88,15 @@ static inline __attribute__((always_inline)) void weigh(uint8_t *restrict out, c
             sum[i] = 1 << (BITS - 1);
         const uint8_t *row = in + base;
         if (m == BLOCK) {
-            for (int k = 0; k < taps; k++, row += stride)
+            for (int k = 0; k < taps; k++, row += stride) {
                 for (size_t i = 0; i < BLOCK; i++)
                     sum[i] += weights[k] * row[i];
+            }
         } else {
-            for (int k = 0; k < taps; k++, row += stride)
+            for (int k = 0; k < taps; k++, row += stride) {
                 for (size_t i = 0; i < m; i++)
                     sum[i] += weights[k] * row[i];
+            }
         }
         for (size_t i = 0; i < m; i++) {
             const int32_t v = sum[i] >> BITS;
@@ -143,9 +145,10 @@ static uint8_t times_255(uint32_t a, uint32_t b) // a * b / 255, rounded
 
 static void premultiply(uint8_t *p, size_t pixels, int channels)
 {
-    for (size_t i = 0; i < pixels; i++, p += channels)
+    for (size_t i = 0; i < pixels; i++, p += channels) {
         for (int c = 0; c < channels - 1; c++)
             p[c] = times_255(p[c], p[channels - 1]);
+    }
 }
 
 static void divide_alpha(uint8_t *p, size_t pixels, int channels)
@@ -201,10 +204,11 @@ static void horizontal(uint8_t *out, const Job *j, int top, int rows, WeighFn we
     for (int y = 0; y < rows; y += STRIP) {
         const size_t n = (size_t)(rows - y < STRIP ? rows - y : STRIP), stride = n * channels;
         const uint8_t *src = j->src + (size_t)(top + y) * pitch + (size_t)lo * channels;
-        if (channels == 3) // the common case, with sizes the compiler knows
+        if (channels == 3) { // the common case, with sizes the compiler knows
             turn(tile, src, pitch, columns, n, 3);
-        else
+        } else {
             turn(tile, src, pitch, columns, n, channels);
+        }
         if (j->alpha)
             premultiply(tile, columns * n, j->channels);
         for (int i = 0; i < w.width; i++) {
@@ -221,9 +225,10 @@ static void horizontal(uint8_t *out, const Job *j, int top, int rows, WeighFn we
 static void copy_rows(uint8_t *out, const Job *j, int top, int rows)
 {
     const size_t channels = (size_t)j->channels, out_pitch = (size_t)j->window.width * channels;
-    for (int y = 0; y < rows; y++)
+    for (int y = 0; y < rows; y++) {
         memcpy(out + (size_t)y * out_pitch,
                j->src + ((size_t)(top + y) * (size_t)j->width + (size_t)j->window.x) * channels, out_pitch);
+    }
 }
 
 static bool axis_needed(int size, double from, double to, int out_size)
@@ -250,10 +255,11 @@ static void resample(uint8_t *out, const Job *j)
     const bool down = axis_needed(j->height, j->box.top, j->box.bottom, j->out_height);
     const size_t pitch = (size_t)w.width * (size_t)j->channels;
     if (!down) {
-        if (across)
+        if (across) {
             horizontal(out, j, w.y, w.height, weigh_with);
-        else
+        } else {
             copy_rows(out, j, w.y, w.height);
+        }
     } else {
         Axis y;
         axis_init(&y, j->height, (float)j->box.top, (float)j->box.bottom, j->out_height, w.y, w.height);
@@ -266,9 +272,10 @@ static void resample(uint8_t *out, const Job *j)
             if (j->alpha)
                 premultiply(middle, (size_t)(hi - lo) * (size_t)w.width, j->channels);
         }
-        for (int i = 0; i < w.height; i++)
+        for (int i = 0; i < w.height; i++) {
             weigh_with(out + (size_t)i * pitch, middle + (size_t)(y.first[i] - lo) * pitch, pitch,
                        y.fixed + (size_t)i * (size_t)y.size, y.taps[i], pitch);
+        }
         free(middle);
         axis_finish(&y);
     }
@@ -322,13 +329,14 @@ void extract_resample_16(uint16_t *out, const uint16_t *src, int width, int heig
             middle[r * w + i] = across ? round_16(sum) : row[(size_t)window.x + i];
         }
     }
-    for (size_t r = 0; r < h; r++)
+    for (size_t r = 0; r < h; r++) {
         for (size_t i = 0; i < w; i++) {
             double sum = 0.0;
             for (int k = 0; down && k < y.taps[r]; k++)
                 sum += middle[(size_t)(y.first[r] - lo + k) * w + i] * y.real[r * (size_t)y.size + (size_t)k];
             out[r * w + i] = down ? round_16(sum) : middle[r * w + i];
         }
+    }
     free(middle);
     axis_finish(&x);
     axis_finish(&y);
@@ -341,9 +349,10 @@ static int *nearest_axis(int size, double from, double to, int out_size, int beg
     const double step = (double)((float)to - (float)from) / out_size;
     int *index = vc_alloc((size_t)count, sizeof *index);
     double at = (float)from + step * 0.5;
-    for (int i = 0; i < begin + count; i++, at += step)
+    for (int i = 0; i < begin + count; i++, at += step) {
         if (i >= begin)
             index[i - begin] = at >= 0.0 && (int)at < size ? (int)at : -1;
+    }
     return index;
 }
 
@@ -356,12 +365,15 @@ void extract_nearest(uint8_t *out, const uint8_t *src, int width, int height, in
     const size_t size = (size_t)bytes;
     int *x = nearest_axis(width, box.left, box.right, out_width, window.x, window.width);
     int *y = nearest_axis(height, box.top, box.bottom, out_height, window.y, window.height);
-    for (int r = 0; r < window.height; r++)
-        for (int i = 0; i < window.width; i++, out += size)
-            if (x[i] < 0 || y[r] < 0)
+    for (int r = 0; r < window.height; r++) {
+        for (int i = 0; i < window.width; i++, out += size) {
+            if (x[i] < 0 || y[r] < 0) {
                 memset(out, 0, size);
-            else
+            } else {
                 memcpy(out, src + ((size_t)y[r] * (size_t)width + (size_t)x[i]) * size, size);
+            }
+        }
+    }
     free(x);
     free(y);
 }
