@@ -79,6 +79,9 @@ static const Key keys[] = {
     {"model.proj", KEY_INT, AT(proj), "128", 4, 4096, NULL, false, "width of the joint embedding"},
     {"model.activation", KEY_CHOICE, AT(activation), "\"quick_gelu\"", 0, 0, "quick_gelu|gelu", false,
      "clip: activation of the feed-forward parts (vicha-itc always has the exact gelu)"},
+    {"model.init", KEY_CHOICE, AT(init), "\"openai\"", 0, 0, "openai|structured", false,
+     "clip: first values as OpenAI's, or with a cosine basis of patches and sine-cosine positions: learns from less "
+     "data"},
     {"model.concepts", KEY_BOOL, AT(concepts), "true", 0, 0, NULL, false,
      "vicha-itc: concept tokens join the image tower"},
     {"model.concept_layers", KEY_INT, AT(concept_layers), "2", 1, 12, NULL, false,
@@ -380,6 +383,10 @@ static bool check_tower(const TrainTower *tower, const char *name, VcErr *err)
 
 static bool check_whole(TrainRecipe *recipe, VcErr *err)
 {
+    if (recipe->init == TRAIN_INIT_STRUCTURED && recipe->vision.width % 4 != 0)
+        return vc_fail(err, VC_ERR_USAGE,
+                       "recipe: model.init \"structured\" needs a model.vision.width that is a "
+                       "multiple of 4");
     if (recipe->vision.mlp == 0)
         recipe->vision.mlp = 4 * recipe->vision.width;
     if (recipe->text.mlp == 0)

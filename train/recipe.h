@@ -15,6 +15,7 @@
 typedef enum { TRAIN_CLIP, TRAIN_VICHA_ITC } TrainObjective;
 typedef enum { TRAIN_QUICK_GELU, TRAIN_GELU } TrainActivation;
 typedef enum { TRAIN_SCHEDULE_STEP, TRAIN_SCHEDULE_EPOCH } TrainScheduleKind;
+typedef enum { TRAIN_INIT_OPENAI, TRAIN_INIT_STRUCTURED } TrainInit;
 typedef enum { TRAIN_BAD_STOP, TRAIN_BAD_SKIP } TrainOnBad;
 typedef enum { TRAIN_DUPLICATES_SHARE, TRAIN_DUPLICATES_IGNORE } TrainDuplicates;
 
@@ -46,6 +47,7 @@ typedef struct {
     int64_t word_vocab;      // vicha-itc: entries of the WordPiece vocabulary the records were made with
 
     TrainTower vision, text;
+    int64_t init; // TrainInit
     int64_t patch, context, proj, activation, concept_layers, concept_draws;
     bool concepts;
     double init_temperature;

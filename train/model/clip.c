@@ -2,6 +2,7 @@
 // CLIP (Radford et al., 2021) with Hugging Face's parameter names: what is trained here is loaded by `--clip`.
 #include "base/mem.h"
 #include "train/model/block.h"
+#include "train/model/patch_init.h"
 
 #include <math.h>
 
@@ -100,8 +101,13 @@ static void clip_init(TrainModel *model, uint64_t seed)
     double vision = 1 / sqrt((double)clip->vision.shape.width), text = 1 / sqrt((double)clip->text.shape.width);
     size_t fan_in = 3 * (size_t)(model->recipe->patch * model->recipe->patch);
     train_init_normal(model, clip->class_embedding, vision, seed);
-    train_init_normal(model, clip->patch_w, 1 / sqrt((double)fan_in), seed);
-    train_init_normal(model, clip->vision_positions, vision, seed);
+    if (model->recipe->init == TRAIN_INIT_STRUCTURED) {
+        train_init_dct_patches(model, clip->patch_w);
+        train_init_grid_positions(model, clip->vision_positions, 0.5);
+    } else {
+        train_init_normal(model, clip->patch_w, 1 / sqrt((double)fan_in), seed);
+        train_init_normal(model, clip->vision_positions, vision, seed);
+    }
     train_init_normal(model, clip->words, 0.02, seed);
     train_init_normal(model, clip->text_positions, 0.01, seed);
     train_init_normal(model, clip->vision_projection, vision, seed);
