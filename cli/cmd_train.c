@@ -47,9 +47,10 @@ static void print_result(const CliContext *ctx, const TrainResult *r, const char
                     ", \"held_out\": %zu",
                     r->steps, r->resumed_from, r->already_done ? "true" : "false", r->loss, r->seconds, r->images_per_s,
                     r->wait_share, r->bad_records, recall->count);
-        for (size_t k = 0; recall->count > 0 && k < 3; k++)
+        for (size_t k = 0; recall->count > 0 && k < 3; k++) {
             vc_str_putf(&line, ", \"i2t_r%s\": %.3f, \"t2i_r%s\": %.3f, \"chance_r%s\": %.3f", at[k],
                         recall->image_to_text[k], at[k], recall->text_to_image[k], at[k], recall->chance[k]);
+        }
         printf("%s}\n", line.data);
         vc_str_finish(&line);
         return;

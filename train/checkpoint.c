@@ -270,9 +270,10 @@ static bool parse_state(const char *file, TrainState *s, VcErr *err)
     if (!vc_json_read_file(&json, file, MAX_STATE, err))
         return false;
     bool ok = vc_json_get_int(json, "format", &format, file, err);
-    if (ok && format != CHECKPOINT_FORMAT)
+    if (ok && format != CHECKPOINT_FORMAT) {
         ok = vc_fail(err, VC_ERR_FORMAT, "'%s' has format %" PRId64 "; this program knows %d", file, format,
                      CHECKPOINT_FORMAT);
+    }
     ok = ok && get_count(json, "step", &s->step, file, err) &&
          get_count(json, "loss_count", &s->loss_count, file, err) &&
          vc_json_get_number(json, "loss_sum", &s->loss_sum, file, err) &&

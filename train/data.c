@@ -51,15 +51,17 @@ static bool check_columns(const TrainData *d, const IndexReader *reader, VcErr *
     if (!index_reader_get(reader, 0, &record, err))
         return false;
     const char *lacks = NULL;
-    if (d->recipe->objective == TRAIN_CLIP)
+    if (d->recipe->objective == TRAIN_CLIP) {
         lacks = record.caption.data ? NULL : "caption";
-    else if (!record.caption_ids.data || !record.caption_lens.data)
+    } else if (!record.caption_ids.data || !record.caption_lens.data) {
         lacks = "caption_ids";
-    else if (d->recipe->concepts && (!record.concept_tokens.data || !record.concept_lens.data))
+    } else if (d->recipe->concepts && (!record.concept_tokens.data || !record.concept_lens.data)) {
         lacks = "concept_tokens";
-    if (lacks)
+    }
+    if (lacks) {
         return vc_fail(err, VC_ERR_FORMAT, "records '%s' have no column '%s', which this objective needs",
                        index_reader_dir(reader), lacks);
+    }
     return true;
 }
 
@@ -70,9 +72,10 @@ static bool find_words(TrainData *d, const char *dir, VcErr *err)
     int32_t words = stated > 0 ? stated : found;
     if (words == 0 && vc_exists(dir))
         return vc_fail(err, VC_ERR_USAGE, "'%s' does not say the size of its vocabulary: set tokenizer.words", dir);
-    if ((found > 0 && words > 0 && found != words) || (d->words > 0 && words != d->words))
+    if ((found > 0 && words > 0 && found != words) || (d->words > 0 && words != d->words)) {
         return vc_fail(err, VC_ERR_USAGE, "'%s' was made with a vocabulary of %d entries, not %d", dir, (int)found,
                        (int)(d->words > 0 ? d->words : words));
+    }
     d->words = words;
     return true;
 }
@@ -118,7 +121,7 @@ bool train_data_open(TrainData **out, const TrainRecipe *recipe, const char *wor
     TrainData *d = vc_calloc(1, sizeof *d);
     d->recipe = recipe;
     d->count = recipe->records.count;
-    d->readers = vc_calloc(d->count, sizeof *d->readers);
+    d->readers = vc_calloc(d->count, sizeof(void *));
     d->first = vc_calloc(d->count, sizeof *d->first);
     bool ok = true;
     for (size_t i = 0; ok && i < d->count; i++)

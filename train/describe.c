@@ -22,9 +22,10 @@ static size_t vocabulary_of(const TrainRecipe *recipe)
 static uint64_t count_part(const NnParams *params, const char *prefix)
 {
     uint64_t n = 0;
-    for (size_t i = 0; i < params->count; i++)
+    for (size_t i = 0; i < params->count; i++) {
         if (vc_has_prefix(params->items[i].name, prefix))
             n += params->items[i].size;
+    }
     return n;
 }
 
@@ -57,9 +58,10 @@ static void put_json(const TrainModel *model, const Cost *c, VcStr *out)
 {
     vc_str_putf(out, "{\"objective\": \"%s\", \"parameters\": %" PRIu64 ", \"parts\": [", model->ops->name,
                 c->parameters);
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = 0; i < c->count; i++) {
         vc_str_putf(out, "%s{\"part\": \"%s\", \"parameters\": %" PRIu64 ", \"forward_gflop\": %.6g}", i ? ", " : "",
                     c->costs[i].part, count_part(&model->params, c->costs[i].prefix), 2e-9 * c->costs[i].macs);
+    }
     vc_str_putf(out,
                 "], \"gflop_per_sample\": %.6g, \"memory_mib\": {\"weights_gradients_moments\": %.1f, "
                 "\"activations\": %.1f, \"data\": %.1f}}\n",
@@ -69,9 +71,10 @@ static void put_json(const TrainModel *model, const Cost *c, VcStr *out)
 static void put_table(const TrainModel *model, const Cost *c, VcStr *out)
 {
     vc_str_putf(out, "%-20s %14s %22s\n", "part", "parameters", "forward GFLOP a pair");
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = 0; i < c->count; i++) {
         vc_str_putf(out, "%-20s %14" PRIu64 " %22.4f\n", c->costs[i].part,
                     count_part(&model->params, c->costs[i].prefix), 2e-9 * c->costs[i].macs);
+    }
     vc_str_putf(out, "%-20s %14" PRIu64 " %22.4f\n\n", "all", c->parameters, 2e-9 * c->macs);
     vc_str_putf(out, "a training step costs about 3 x that: %.4f GFLOP a pair, %.2f GFLOP a batch of %" PRId64 "\n",
                 6e-9 * c->macs, 6e-9 * c->macs * (double)model->recipe->batch, model->recipe->batch);
@@ -88,10 +91,11 @@ bool train_describe(const TrainRecipe *recipe, bool json, VcStr *out, VcErr *err
     TrainModel *model = train_model_outline(recipe, vocabulary_of(recipe));
     Cost cost;
     count_cost(model, &cost);
-    if (json)
+    if (json) {
         put_json(model, &cost, out);
-    else
+    } else {
         put_table(model, &cost, out);
+    }
     train_model_destroy(&model);
     return true;
 }

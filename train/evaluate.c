@@ -69,9 +69,10 @@ static size_t wrong_before(const float *scores, size_t stride, const int32_t *gr
 {
     float best = -2; // scores are cosines
     size_t before = 0;
-    for (size_t j = 0; j < n; j++)
+    for (size_t j = 0; j < n; j++) {
         if (group[j] == right && scores[j * stride] > best)
             best = scores[j * stride];
+    }
     for (size_t j = 0; j < n; j++)
         before += group[j] != right && !(scores[j * stride] < best);
     return before;
@@ -107,9 +108,10 @@ static void find_groups(TrainEvaluator *e)
     size_t context = (size_t)e->recipe->context, bytes = context * sizeof *e->ids;
     for (size_t i = 0; i < e->count; i++) {
         e->group[i] = (int32_t)i;
-        for (size_t j = 0; j < i && e->group[i] == (int32_t)i; j++)
+        for (size_t j = 0; j < i && e->group[i] == (int32_t)i; j++) {
             if (memcmp(e->ids + i * context, e->ids + j * context, bytes) == 0)
                 e->group[i] = (int32_t)j;
+        }
     }
 }
 

@@ -106,9 +106,10 @@ bool train_export(const TrainModel *model, const Bpe *bpe, const char *run, VcEr
 {
     char *path = vc_path_join(run, "model"), *tmp = vc_path_join(run, "model.tmp");
     bool ok = remove_export(tmp, err) && vc_make_dirs(tmp, err) && write_weights(model, tmp, err);
-    if (ok && model->recipe->objective == TRAIN_CLIP)
+    if (ok && model->recipe->objective == TRAIN_CLIP) {
         ok = write_config(model, bpe, tmp, err) && write_preprocessor(model->recipe, tmp, err) &&
              train_vocabulary_copy(run, tmp, err);
+    }
     ok = ok && remove_export(path, err) &&
          (rename(tmp, path) == 0 || vc_fail_errno(err, "cannot rename '%s' to '%s'", tmp, path)) &&
          vc_sync_parent(path, err);
@@ -147,10 +148,11 @@ bool train_import(TrainModel *model, const char *dir, VcErr *err)
     nn_safetensors_close(&st);
     if (!ok)
         return false;
-    if (loaded == 0)
+    if (loaded == 0) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "cannot start from '%s': none of its %zu tensors has a name and shape of this model", dir,
                        stored);
+    }
     vc_info("start from '%s': %zu of %zu parameters loaded, %zu absent, %zu of another shape, %zu tensors unused", dir,
             loaded, params->count, missing, misfit, stored - loaded);
     return true;

@@ -111,9 +111,10 @@ TrainLoader *train_loader_create(const TrainRecipe *recipe, const TrainData *dat
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
     start_epoch(l, epoch);
-    for (; l->number < number && l->number < l->batches; l->number++)
+    for (; l->number < number && l->number < l->batches; l->number++) {
         for (int64_t i = 0; i < recipe->batch; i++)
             next_record(l);
+    }
     l->thread_count = (size_t)recipe->workers;
     l->threads = vc_calloc(l->thread_count, sizeof *l->threads);
     for (size_t i = 0; i < l->thread_count; i++)

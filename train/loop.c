@@ -81,11 +81,12 @@ static bool find_state(Run *run, char **checkpoint, VcErr *err)
         return false;
     if (!index_state_check(&s->data, train_data_fingerprint(run->data), (uint64_t)r->window, (uint64_t)r->batch, err))
         return vc_prefix(err, "checkpoint '%s'", *checkpoint);
-    if (s->recipe != train_recipe_fingerprint(r))
+    if (s->recipe != train_recipe_fingerprint(r)) {
         return vc_fail(err, VC_ERR_USAGE,
                        "'%s' was trained with another recipe (see '%s/recipe.json'): use that one, another --out, or "
                        "--restart",
                        *checkpoint, run->options->out);
+    }
     run->result->resumed_from = s->step;
     return true;
 }
@@ -98,9 +99,10 @@ static bool open_model(Run *run, const char *checkpoint, VcErr *err)
         uint64_t fingerprint = 0;
         if (!train_vocabulary_open(&run->bpe, &fingerprint, r, run->data, run->options->out, checkpoint != NULL, err))
             return false;
-        if (checkpoint && fingerprint != run->state.tokenizer)
+        if (checkpoint && fingerprint != run->state.tokenizer) {
             return vc_fail(err, VC_ERR_FORMAT, "the tokenizer in '%s/tokenizer' is not the one of checkpoint '%s'",
                            run->options->out, checkpoint);
+        }
         run->state.tokenizer = fingerprint;
         vocabulary = bpe_vocabulary(run->bpe);
     }
@@ -185,6 +187,7 @@ static bool take_step(Run *run, double *rate, VcErr *err)
         run->images += batch->count;
         run->line_images += batch->count;
     }
+    VC_ASSERT(batch);
     double mean = 1 / (double)r->accumulate;
     run->grad_norm = nn_grad_norm(&run->context, params) * mean;
     if (!isfinite(run->grad_norm))
@@ -343,10 +346,11 @@ bool train_run(const TrainRecipe *recipe, const TrainOptions *options, TrainResu
         result->already_done = true;
         result->steps = run.state.step;
     } else if (ok) {
-        if (checkpoint)
+        if (checkpoint) {
             vc_info("going on from '%s'", checkpoint);
-        else if (options->resume)
+        } else if (options->resume) {
             vc_info("no checkpoint in '%s': starting at the beginning", options->out);
+        }
         ok = open_model(&run, checkpoint, err) && write_recipe(&run, err);
         if (ok)
             open_threads(&run);

@@ -17,9 +17,10 @@ double plot_tick_step(double low, double high, int most)
         return 1;
     double power = pow(10, floor(log10(span / most)));
     static const double factors[] = {1, 2, 5, 10};
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 4; i++) {
         if (span / (factors[i] * power) <= most * (1 + 1e-9))
             return factors[i] * power;
+    }
     return 10 * power;
 }
 
@@ -109,9 +110,10 @@ static void put_y_ticks(VcStr *out, const Axis *axis, bool right)
         double value = axis->low + (double)i * axis->step, y = place_y(axis, value);
         char label[32];
         snprintf(label, sizeof label, "%.*f", tick_decimals(axis->step), value);
-        if (!right)
+        if (!right) {
             vc_str_putf(out, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#e4e4e4\"/>\n", LEFT, y,
                         WIDTH - RIGHT, y);
+        }
         put_text(out, right ? WIDTH - RIGHT + 8 : LEFT - 8, y + 4.5,
                  right ? "text-anchor=\"start\"" : "text-anchor=\"end\"", label);
     }
@@ -137,25 +139,29 @@ static void put_series(VcStr *out, const PlotSeries *series, const Axis *x_axis,
     bool pen_down = false; // a value that is not a number leaves a gap
     for (size_t i = 0; i < series->count; i++) {
         bool finite = isfinite(series->x[i]) && isfinite(series->y[i]);
-        if (finite)
+        if (finite) {
             vc_str_putf(out, "%c%.1f %.1f", pen_down ? 'L' : 'M', place_x(x_axis, series->x[i]),
                         place_y(y_axis, series->y[i]));
+        }
         pen_down = finite;
     }
     vc_str_put(out, "\"/>\n");
-    for (size_t i = 0; series->dots && i < series->count; i++)
-        if (isfinite(series->x[i]) && isfinite(series->y[i]))
+    for (size_t i = 0; series->dots && i < series->count; i++) {
+        if (isfinite(series->x[i]) && isfinite(series->y[i])) {
             vc_str_putf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.2\" fill=\"%s\"/>\n", place_x(x_axis, series->x[i]),
                         place_y(y_axis, series->y[i]), series->colour);
+        }
+    }
 }
 
 // One row between title and plot, where no curve runs.
 static void put_legend(VcStr *out, const Plot *plot)
 {
     double total = 0, x;
-    for (size_t s = 0; s < plot->count; s++)
+    for (size_t s = 0; s < plot->count; s++) {
         if (plot->series[s].label && plot->series[s].count > 0)
             total += 46 + 6.1 * (double)strlen(plot->series[s].label);
+    }
     x = (WIDTH - total) / 2;
     for (size_t s = 0; s < plot->count; s++) {
         const PlotSeries *series = &plot->series[s];

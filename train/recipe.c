@@ -148,10 +148,11 @@ static void paths_finish(TrainPaths *paths)
 void train_recipe_finish(TrainRecipe *recipe)
 {
     for (size_t i = 0; i < KEY_COUNT; i++) {
-        if (keys[i].type == KEY_STRING)
+        if (keys[i].type == KEY_STRING) {
             free(*(char **)field(recipe, &keys[i]));
-        else if (keys[i].type == KEY_PATHS)
+        } else if (keys[i].type == KEY_PATHS) {
             paths_finish(field(recipe, &keys[i]));
+        }
     }
     *recipe = (TrainRecipe){0};
 }
@@ -202,14 +203,16 @@ static const char *nearest_key(const char *path)
 
 static const Key *find_key(const char *path, const char *where, VcErr *err)
 {
-    for (size_t i = 0; i < KEY_COUNT; i++)
+    for (size_t i = 0; i < KEY_COUNT; i++) {
         if (strcmp(keys[i].path, path) == 0)
             return &keys[i];
+    }
     const char *near = nearest_key(path);
-    if (near)
+    if (near) {
         vc_fail(err, VC_ERR_USAGE, "%s: unknown key '%s'; did you mean '%s'?", where, path, near);
-    else
+    } else {
         vc_fail(err, VC_ERR_USAGE, "%s: unknown key '%s' ('vicha train --keys' lists all)", where, path);
+    }
     return NULL;
 }
 
@@ -304,9 +307,10 @@ static bool set_value(TrainRecipe *recipe, const Key *key, const VcJson *value, 
 static bool is_section(const char *path)
 {
     size_t n = strlen(path);
-    for (size_t i = 0; i < KEY_COUNT; i++)
+    for (size_t i = 0; i < KEY_COUNT; i++) {
         if (strncmp(keys[i].path, path, n) == 0 && keys[i].path[n] == '.')
             return true;
+    }
     return false;
 }
 
@@ -374,10 +378,11 @@ static bool apply_override(TrainRecipe *recipe, const char *text, VcErr *err)
 
 static bool check_tower(const TrainTower *tower, const char *name, VcErr *err)
 {
-    if (tower->width % tower->heads != 0)
+    if (tower->width % tower->heads != 0) {
         return vc_fail(err, VC_ERR_USAGE,
                        "recipe: model.%s.width %" PRId64 " is not a multiple of its %" PRId64 " heads", name,
                        tower->width, tower->heads);
+    }
     return true;
 }
 
@@ -393,13 +398,15 @@ static bool check_whole(TrainRecipe *recipe, VcErr *err)
         recipe->text.mlp = 4 * recipe->text.width;
     if (!check_tower(&recipe->vision, "vision", err) || !check_tower(&recipe->text, "text", err))
         return false;
-    if (recipe->image_size % recipe->patch != 0)
+    if (recipe->image_size % recipe->patch != 0) {
         return vc_fail(err, VC_ERR_USAGE,
                        "recipe: image.size %" PRId64 " is not a multiple of model.vision.patch %" PRId64,
                        recipe->image_size, recipe->patch);
-    if (recipe->crop_min > recipe->crop_max)
+    }
+    if (recipe->crop_min > recipe->crop_max) {
         return vc_fail(err, VC_ERR_USAGE, "recipe: image.crop_min %g is above image.crop_max %g", recipe->crop_min,
                        recipe->crop_max);
+    }
     if (recipe->objective != TRAIN_CLIP)
         return true;
     bool files = *recipe->tokenizer_vocab || *recipe->tokenizer_merges;
@@ -407,12 +414,13 @@ static bool check_whole(TrainRecipe *recipe, VcErr *err)
         return vc_fail(err, VC_ERR_USAGE, "recipe: tokenizer.vocab and tokenizer.merges go together");
     if (files && *recipe->tokenizer_dir)
         return vc_fail(err, VC_ERR_USAGE, "recipe: give tokenizer.dir or tokenizer.vocab and .merges, not both");
-    if (files || *recipe->tokenizer_dir)
+    if (files || *recipe->tokenizer_dir) {
         recipe->tokenizer_learn = 0; // a tokenizer that is named wins over the default of learning one
-    else if (recipe->tokenizer_learn < 515)
+    } else if (recipe->tokenizer_learn < 515) {
         return vc_fail(err, VC_ERR_USAGE,
                        "recipe: name a tokenizer (tokenizer.dir, or .vocab and .merges) or learn one of at least 515 "
                        "entries (tokenizer.learn: 512 byte symbols, a merge and two special tokens)");
+    }
     return true;
 }
 
@@ -557,12 +565,13 @@ void train_recipe_print_keys(VcStr *out)
     for (size_t i = 0; i < KEY_COUNT; i++) {
         const Key *key = &keys[i];
         vc_str_putf(out, "%-22s %s", key->path, key->help);
-        if (key->type == KEY_INT || key->type == KEY_REAL)
+        if (key->type == KEY_INT || key->type == KEY_REAL) {
             vc_str_putf(out, " [%s, %.10g to %.10g]\n", key->initial, key->min, key->max);
-        else if (key->type == KEY_CHOICE)
+        } else if (key->type == KEY_CHOICE) {
             vc_str_putf(out, " [%s, of %s]\n", key->initial, key->choices);
-        else
+        } else {
             vc_str_putf(out, " [%s]\n", key->initial);
+        }
     }
 }
 

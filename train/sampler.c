@@ -35,9 +35,10 @@ TrainSampler *train_sampler_create(const TrainRecipe *recipe, const TrainData *d
     s->cache = bpe ? bpe_cache_create() : NULL;
     size_t side = (size_t)recipe->image_size;
     s->scaled = vc_alloc(side * side, 3);
-    for (int c = 0; c < 3; c++)
+    for (int c = 0; c < 3; c++) {
         for (int u = 0; u < 256; u++)
             s->table[c][u] = ((float)u / 255.0f - clip_mean[c]) / clip_std[c];
+    }
     return s;
 }
 
@@ -70,10 +71,11 @@ TrainCrop train_random_crop(VcRng *rng, int width, int height, double area_min, 
     }
     // the centre, with the aspect ratio clamped
     int w = width, h = height;
-    if ((double)width / height < 1 / ratio_max)
+    if ((double)width / height < 1 / ratio_max) {
         h = (int)nearbyint(width * ratio_max);
-    else if ((double)width / height > ratio_max)
+    } else if ((double)width / height > ratio_max) {
         w = (int)nearbyint(height * ratio_max);
+    }
     w = w < 1 ? 1 : w;
     h = h < 1 ? 1 : h;
     return (TrainCrop){(width - w) / 2, (height - h) / 2, w, h};
@@ -121,9 +123,10 @@ static void resize_crop(TrainSampler *s, const TrainPixels *image, TrainCrop cro
     int side = (int)s->recipe->image_size;
     size_t row = 3 * (size_t)crop.width;
     s->crop = vc_grow(s->crop, &s->crop_cap, row * (size_t)crop.height, 1);
-    for (int y = 0; y < crop.height; y++)
+    for (int y = 0; y < crop.height; y++) {
         memcpy(s->crop + (size_t)y * row,
                image->pixels + 3 * ((size_t)(crop.y + y) * (size_t)image->width + (size_t)crop.x), row);
+    }
     extract_resample(s->scaled, s->crop, crop.width, crop.height, 3, (ExtractBox){0, 0, crop.width, crop.height}, side,
                      side, (ExtractWindow){0, 0, side, side});
 }
@@ -133,10 +136,11 @@ static void resize_whole(TrainSampler *s, const TrainPixels *image)
 {
     int side = (int)s->recipe->image_size, w = side, h = side;
     if (s->recipe->objective == TRAIN_CLIP) {
-        if (image->width <= image->height)
+        if (image->width <= image->height) {
             h = (int)((int64_t)side * image->height / image->width);
-        else
+        } else {
             w = (int)((int64_t)side * image->width / image->height);
+        }
     }
     extract_resample(s->scaled, image->pixels, image->width, image->height, 3,
                      (ExtractBox){0, 0, image->width, image->height}, w, h,
@@ -153,6 +157,7 @@ static const TrainPixels *find_pixels(TrainSampler *s, const IndexRecord *record
     ExtractImage image = {0};
     if (!load_pixels(record, &image, err))
         return NULL;
+    VC_ASSERT(image.pixels && image.width > 0 && image.height > 0);
     size_t bytes = 3 * (size_t)image.width * (size_t)image.height;
     s->decoded = vc_grow(s->decoded, &s->decoded_cap, sizeof *s->decoded + bytes, 1);
     s->decoded->width = image.width;
@@ -291,9 +296,9 @@ static void find_groups(TrainBatch *b, size_t rows)
 static uint64_t next_of_part(const TrainData *data, uint64_t record)
 {
     bool held = train_data_held_out(data, record);
-    do
+    do {
         record = (record + 1) % train_data_total(data);
-    while (train_data_held_out(data, record) != held);
+    } while (train_data_held_out(data, record) != held);
     return record;
 }
 
