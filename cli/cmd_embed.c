@@ -49,7 +49,8 @@ static bool npy_header(Embed *e, VcErr *err)
 {
     char text[NPY_HEADER + 1];
     memset(text, ' ', sizeof text);
-    memcpy(text, "\x93NUMPY\x01\x00\x76\x00", 10); // version 1.0, 118 bytes follow
+    static const char magic[10] = {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0, 118, 0}; // version 1.0, 118 bytes follow
+    memcpy(text, magic, sizeof magic);
     const int n =
         snprintf(text + 10, NPY_HEADER - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", e->rows,
                  clip_info(e->model)->dim);

@@ -345,9 +345,7 @@ bool bpe_open(Bpe **out, const char *dir, VcErr *err)
     } else {
         ok = vc_fail(err, VC_ERR_IO,
                      "no tokenizer in '%s': %s is missing; expected vocab.json and merges.txt, or tokenizer.json", dir,
-                     has_vocabulary ? "merges.txt"
-                     : has_merges   ? "vocab.json"
-                                    : "vocab.json");
+                     has_vocabulary ? "merges.txt" : "vocab.json");
     }
     ok = ok && finish_names(b, dir, err);
     free(one);
