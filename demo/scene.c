@@ -106,7 +106,7 @@ static size_t sample_colour(const DemoScene *s, VcRng *rng)
 
 static void sample_groups(DemoScene *s, VcRng *rng)
 {
-    static const float group_weights[DEMO_MAX_GROUPS] = {36, 36, 20, 8};
+    static const float group_weights[DEMO_MAX_GROUPS] = {48, 34, 14, 4};
     static const float textures[DEMO_TEXTURES] = {58, 9, 9, 6, 13, 5};
     s->group_count = 1 + draw(rng, group_weights, DEMO_MAX_GROUPS);
     s->object_count = 0;
@@ -134,7 +134,7 @@ static void sample_groups(DemoScene *s, VcRng *rng)
 // Radii by the number of objects, as shares of the side.
 static void place(DemoScene *s, VcRng *rng)
 {
-    static const float least[5] = {0, 0.26f, 0.18f, 0.155f, 0.14f}, most[5] = {0, 0.43f, 0.3f, 0.24f, 0.21f};
+    static const float least[5] = {0, 0.27f, 0.21f, 0.18f, 0.165f}, most[5] = {0, 0.43f, 0.31f, 0.26f, 0.22f};
     float side = (float)s->side, slack = 0.8f;
     size_t n = 0, total = s->object_count;
     for (size_t g = 0; g < s->group_count; g++) {

@@ -333,10 +333,10 @@ static const DemoShape shapes[DEMO_SHAPES] = {
     {"square", {{"square", "squares"}}, square_body, NULL, DEMO_PART_DARK, 14},
     {"triangle", {{"triangle", "triangles"}}, triangle_body, NULL, DEMO_PART_DARK, 14},
     {"star", {{"star", "stars"}}, star_body, NULL, DEMO_PART_DARK, 36},
-    {"heart", {{"heart", "hearts"}}, heart_body, NULL, DEMO_PART_DARK, 25},
+    {"heart", {{"heart", "hearts"}}, heart_body, NULL, DEMO_PART_DARK, 20},
     {"cross", {{"cross", "crosses"}}, cross_body, NULL, DEMO_PART_DARK, 14},
-    {"arrow", {{"arrow", "arrows"}}, arrow_body, NULL, DEMO_PART_DARK, 180},
-    {"moon", {{"moon", "moons"}, {"crescent", "crescents"}}, moon_body, NULL, DEMO_PART_DARK, 40},
+    {"arrow", {{"arrow", "arrows"}}, arrow_body, NULL, DEMO_PART_DARK, 30},
+    {"moon", {{"moon", "moons"}, {"crescent", "crescents"}}, moon_body, NULL, DEMO_PART_DARK, 25},
     {"ring", {{"ring", "rings"}, {"hoop", "hoops"}}, ring_body, NULL, DEMO_PART_DARK, 0},
     {"bolt", {{"bolt", "bolts"}, {"thunderbolt", "thunderbolts"}}, bolt_body, NULL, DEMO_PART_DARK, 20},
     {"house",
@@ -347,7 +347,7 @@ static const DemoShape shapes[DEMO_SHAPES] = {
      8},
     {"tree", {{"tree", "trees"}, {"fir", "firs"}}, tree_body, tree_detail, DEMO_PART_BROWN, 10},
     {"fish", {{"fish", "fishes"}}, fish_body, fish_detail, DEMO_PART_DARK, 25},
-    {"key", {{"key", "keys"}}, key_body, NULL, DEMO_PART_DARK, 60},
+    {"key", {{"key", "keys"}}, key_body, NULL, DEMO_PART_DARK, 30},
     {"flower", {{"flower", "flowers"}, {"blossom", "blossoms"}}, flower_body, flower_detail, DEMO_PART_LIGHT, 30},
     {"umbrella",
      {{"umbrella", "umbrellas"}, {"parasol", "parasols"}},
@@ -369,7 +369,7 @@ static const DemoShape shapes[DEMO_SHAPES] = {
      15},
     {"cactus", {{"cactus", "cacti"}}, cactus_body, cactus_detail, DEMO_PART_BROWN, 10},
     {"ladder", {{"ladder", "ladders"}}, ladder_body, NULL, DEMO_PART_DARK, 25},
-    {"butterfly", {{"butterfly", "butterflies"}}, butterfly_body, butterfly_detail, DEMO_PART_BLACK, 30},
+    {"butterfly", {{"butterfly", "butterflies"}}, butterfly_body, butterfly_detail, DEMO_PART_BLACK, 20},
 };
 
 const DemoShape *demo_shape(size_t index)
