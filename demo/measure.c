@@ -282,13 +282,12 @@ void demo_measure_print(const DemoMeasure *m, const DemoTruth *truth, bool json)
     printf("  %zu pictures, %zu mined; %zu kinds, %zu concepts fold into them, %zu name no object\n", m->pictures,
            m->mined, truth->class_count, m->object_words, m->other_words);
     printf("  what limits it:\n");
-    for (size_t r = 1; r <= DEMO_MAX_R; r++)
+    for (size_t r = 1; r <= DEMO_MAX_R; r++) {
+        static const char *const labels[DEMO_MAX_R] = {"1 kind in the picture", "2 kinds in the picture",
+                                                       "3 kinds in the picture", "4 kinds or more"};
         if (m->pictures_by_r[r] > 0)
-            printf("    %zu kind%s in the picture%-12s %8.3f  (%zu pictures)\n", r, r == 1 ? "" : "s",
-                   r == DEMO_MAX_R ? " or more"
-                   : r == 1        ? " "
-                                   : "",
-                   m->by_r[r], m->pictures_by_r[r]);
+            printf("    %-34s %6.3f  (%zu pictures)\n", labels[r - 1], m->by_r[r], m->pictures_by_r[r]);
+    }
     printf("  objects found among the first R:\n");
     print_share("small (by box area)", m->size[0]);
     print_share("medium", m->size[1]);
