@@ -31,8 +31,8 @@ typedef struct ExtractStore ExtractStore;
 bool extract_store_open(ExtractStore **out, VcWorkspace *ws, const ExtractStoreOptions *options, VcErr *err);
 // Adds to the batch and writes the row of image_file. Inside the caller's transaction.
 bool extract_store_add(ExtractStore *store, const ExtractRecord *record, VcErr *err);
-// With the batch the shard holds as much as it may: sync, commit and extract_store_committed come next. So where a shard
-// ends does not depend on how the images were cut into batches.
+// With the batch the shard holds as much as it may: sync, commit and extract_store_committed come next. So where a
+// shard ends does not depend on how the images were cut into batches.
 bool extract_store_full(const ExtractStore *store);
 // Puts the batch on the disk. Call it right before the transaction commits; on failure roll the transaction back.
 bool extract_store_sync(ExtractStore *store, VcErr *err);

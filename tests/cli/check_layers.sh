@@ -51,7 +51,7 @@ home() {
 }
 home vips/ extract/image.c extract/thumbnail.c
 home curl/ extract/fetch.c
-home archive extract/store.c extract/source_tar.c
+home archive extract/source_tar.c
 home cblas nn/gemm.c nn/blas_check.c
 home sqlite3 base/db.c
 home jansson base/json.c
