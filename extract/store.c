@@ -223,8 +223,8 @@ bool extract_store_add(ExtractStore *s, const ExtractRecord *r, VcErr *err)
 
 bool extract_store_full(const ExtractStore *s)
 {
-    return s->images + s->batch_images >= s->options.shard_images ||
-           s->committed + s->batch.len >= s->options.shard_bytes;
+    return s->fd >= 0 && (s->images + s->batch_images >= s->options.shard_images ||
+                          s->committed + s->batch.len >= s->options.shard_bytes);
 }
 
 bool extract_store_sync(ExtractStore *s, VcErr *err)
@@ -256,7 +256,7 @@ bool extract_store_committed(ExtractStore *s, VcErr *err)
     s->images += s->batch_images;
     vc_str_clear(&s->batch);
     s->batch_images = 0;
-    return s->fd < 0 || !extract_store_full(s) || extract_store_finish(s, err);
+    return !extract_store_full(s) || extract_store_finish(s, err);
 }
 
 bool extract_store_finish(ExtractStore *s, VcErr *err)

@@ -282,6 +282,10 @@ static void test_finish_halfway(void **state)
     commit(f, 1, 3);
     assert_ok(extract_store_finish(f->store, err));
     assert_ok(vc_db_exec(f->ws.db, "UPDATE shard SET finished = 0", err));
+    f->options.shard_images = 3;
+    reopen(f);
+    assert_false(extract_store_full(f->store)); // the full one is not open any more
+    f->options.shard_images = 100;
     reopen(f);
     commit(f, 4, 4);
     assert_true(there(f, "images/00001.tar.part"));
