@@ -66,7 +66,7 @@ static void hash_run(const char *const *sets, size_t count, uint64_t epoch, uint
 
 static void check_same_for_threads(const char *objective)
 {
-    enum { BATCHES = 20 }; // over an epoch of 8 or so and into the third
+    enum { BATCHES = 14 }; // over an epoch of 6 and into the third
     uint64_t one[BATCHES], other[BATCHES];
     const char *plain[] = {objective, "image.flip=true"};
     hash_run(plain, 2, 0, 0, BATCHES, one);
@@ -99,10 +99,10 @@ static void test_resume_position(void **state)
     uint64_t batches = train_data_trained(w.data) / 16;
     close_world(&w);
     assert_in_range(batches, 5, 12);
-    uint64_t all[30], rest[10];
-    hash_run(NULL, 0, 0, 0, 30, all);
-    for (uint64_t start = 0; start < 20; start += 3) {
-        hash_run(NULL, 0, start / batches, start % batches, 10, rest);
+    uint64_t all[22], rest[6];
+    hash_run(NULL, 0, 0, 0, 22, all);
+    for (uint64_t start = 1; start < 17; start += 5) {
+        hash_run(NULL, 0, start / batches, start % batches, 6, rest);
         assert_memory_equal(all + start, rest, sizeof rest);
     }
     hash_run(NULL, 0, 0, batches, 5, rest); // the end of an epoch is the start of the next
