@@ -107,7 +107,8 @@ show_query() {
 report() {
     show_query "a red star"
     printf '\n== vicha query -w %s --concept tree --concept house -n 5\n' "$out/b"
-    "$vicha" query -w "$out/b" --concept tree --concept house -n 5 || exit 1
+    # the tiny part B may hold no tree
+    "$vicha" query -w "$out/b" --concept tree --concept house -n 5 || [ "$scale" = tiny ] || exit 1
     printf '\n== concepts mined for part B, against the truth (%s)\n' "$out/measure.txt"
     cat "$out/measure.txt"
     printf '\n== retrieval among held-out pairs, recall at 1 / 5 / 10 in per cent\n'
