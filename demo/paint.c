@@ -50,7 +50,7 @@ static DemoRgb background_at(const DemoScene *s, int x, int y)
     }
     case DEMO_GRAIN: {
         float n = 0.65f * cloudy(seed, 7 * u, 7 * v) + 0.35f * cloudy(seed + 1, 23 * u, 23 * v);
-        return mix(mix(s->low, black, 0.16f), mix(s->low, white, 0.2f), n);
+        return mix(mix(s->low, black, 0.1f), mix(s->low, white, 0.2f), n);
     }
     case DEMO_MEADOW: {
         float horizon = 0.5f + 0.2f * hash01(seed, 2, 2) + 0.05f * (cloudy(seed, 3 * u, 0) - 0.5f);
@@ -65,7 +65,7 @@ static DemoRgb background_at(const DemoScene *s, int x, int y)
               dy = fabsf(fmodf((float)y + 0.5f, pitch) - pitch / 2);
         float on = clamp01(line - fminf(dx, dy) + 0.5f);
         float grey = (s->low.r + s->low.g + s->low.b) / 3;
-        return mix(s->low, grey > 128 ? black : white, 0.28f * on);
+        return mix(s->low, grey > 128 ? black : white, 0.16f * on);
     }
     case DEMO_FLAT:
     case DEMO_BACKGROUNDS:
@@ -175,7 +175,7 @@ static float ink_of(const DemoGroup *g, float body, float stroke)
 static void paint_shadow(const DemoScene *s, const DemoObject *o, const Frame *f, const Reach *reach, float *canvas)
 {
     const DemoGroup *g = &s->groups[o->group];
-    float stroke = fmaxf(0.17f * o->r, 2), blur = 0.1f * o->r + 1;
+    float stroke = fmaxf(0.24f * o->r, 3), blur = 0.1f * o->r + 1;
     int drop = (int)(0.07f * o->r + 1);
     for (int y = drop; y < f->height; y++)
         for (int x = drop; x < f->width; x++) {
@@ -192,7 +192,7 @@ static size_t paint_object(const DemoScene *s, DemoObject *o, float *canvas, uin
     const DemoGroup *g = &s->groups[o->group];
     const DemoShape *shape = demo_shape(g->shape);
     DemoRgb accent = detail_colour(shape, g->rgb);
-    float stroke = fmaxf(0.17f * o->r, 2);
+    float stroke = fmaxf(0.24f * o->r, 3), contour = fmaxf(0.12f * o->r, 2);
     Frame f = frame_of(o, s->side);
     Reach *reach = vc_alloc((size_t)f.width * (size_t)f.height, sizeof(*reach));
     int low[2] = {s->side, s->side}, high[2] = {-1, -1};
@@ -214,7 +214,9 @@ static size_t paint_object(const DemoScene *s, DemoObject *o, float *canvas, uin
             to_shape(o, &f, (float)(f.x0 + x) + 0.5f, (float)(f.y0 + y) + 0.5f, uv);
             blend(canvas + 3 * at, texture_at(g, uv[0], uv[1]), clamp01(0.5f - ink_of(g, q->body, stroke)));
             blend(canvas + 3 * at, accent, clamp01(0.5f - q->detail));
-            if (fminf(q->body, q->detail) >= 0)
+            float whole = fminf(q->body, q->detail); // a dark contour, as in a picture book
+            blend(canvas + 3 * at, (DemoRgb){24, 24, 30}, clamp01(0.5f - fmaxf(whole, -(whole + contour))));
+            if (whole >= 0)
                 continue;
             owner[at] = id;
             own++;

@@ -76,7 +76,7 @@ static void sample_background(DemoScene *s, VcRng *rng)
         s->dark = s->pale = false;
         return;
     }
-    s->dark = vc_rng_uniform(rng) < 0.08;
+    s->dark = vc_rng_uniform(rng) < 0.03;
     do {
         s->background_colour = (size_t)vc_rng_below(rng, DEMO_COLOURS);
     } while (s->background_colour == (s->dark ? DEMO_WHITE : DEMO_BLACK));
