@@ -175,7 +175,7 @@ static float ink_of(const DemoGroup *g, float body, float stroke)
 static void paint_shadow(const DemoScene *s, const DemoObject *o, const Frame *f, const Reach *reach, float *canvas)
 {
     const DemoGroup *g = &s->groups[o->group];
-    float stroke = fmaxf(0.24f * o->r, 3), blur = 0.1f * o->r + 1;
+    float stroke = fmaxf(0.19f * o->r, 2.5f), blur = 0.1f * o->r + 1;
     int drop = (int)(0.07f * o->r + 1);
     for (int y = drop; y < f->height; y++)
         for (int x = drop; x < f->width; x++) {
@@ -192,7 +192,7 @@ static size_t paint_object(const DemoScene *s, DemoObject *o, float *canvas, uin
     const DemoGroup *g = &s->groups[o->group];
     const DemoShape *shape = demo_shape(g->shape);
     DemoRgb accent = detail_colour(shape, g->rgb);
-    float stroke = fmaxf(0.24f * o->r, 3), contour = fmaxf(0.12f * o->r, 2);
+    float stroke = fmaxf(0.19f * o->r, 2.5f), contour = fmaxf(0.1f * o->r, 1.6f);
     Frame f = frame_of(o, s->side);
     Reach *reach = vc_alloc((size_t)f.width * (size_t)f.height, sizeof(*reach));
     int low[2] = {s->side, s->side}, high[2] = {-1, -1};
@@ -207,15 +207,16 @@ static size_t paint_object(const DemoScene *s, DemoObject *o, float *canvas, uin
     for (int y = 0; y < f.height; y++)
         for (int x = 0; x < f.width; x++) {
             const Reach *q = &reach[y * f.width + x];
-            if (q->body > 1 && q->detail > 1)
+            if (q->body > contour + 1 && q->detail > contour + 1)
                 continue;
             size_t at = (size_t)(f.y0 + y) * (size_t)s->side + (size_t)(f.x0 + x);
             float uv[2];
             to_shape(o, &f, (float)(f.x0 + x) + 0.5f, (float)(f.y0 + y) + 0.5f, uv);
             blend(canvas + 3 * at, texture_at(g, uv[0], uv[1]), clamp01(0.5f - ink_of(g, q->body, stroke)));
             blend(canvas + 3 * at, accent, clamp01(0.5f - q->detail));
-            float whole = fminf(q->body, q->detail); // a dark contour, as in a picture book
-            blend(canvas + 3 * at, (DemoRgb){24, 24, 30}, clamp01(0.5f - fmaxf(whole, -(whole + contour))));
+            // A dark contour as in a picture book, most of it outside, so that thin shapes keep their colour.
+            float whole = fminf(q->body, q->detail), edge = fmaxf(whole - 0.7f * contour, -(whole + 0.3f * contour));
+            blend(canvas + 3 * at, (DemoRgb){24, 24, 30}, clamp01(0.5f - edge));
             if (whole >= 0)
                 continue;
             owner[at] = id;
