@@ -9,18 +9,18 @@
 #include <signal.h>
 
 static const CliCommand commands[] = {
-    {"bench", cmd_bench, "figures of this machine"},
-    {"doctor", cmd_doctor, "check processor, BLAS, libraries and disk"},
     {"extract", cmd_extract, "download or read, decode, check, resize, store"},
     {"concepts", cmd_concepts, "captions and images to concepts: parse, embed, mine; list, show, of"},
+    {"index", cmd_index, "pack images, captions and concepts as training records"},
+    {"train", cmd_train, "train a model on the records of a workspace"},
     {"query", cmd_query, "find images by concepts, captions, free text or likeness"},
     {"stats", cmd_stats, "counts, histograms, failures by cause"},
+    {"parse", cmd_parse, "captions to concepts, attributes and relations"},
+    {"tokenize", cmd_tokenize, "token ids of lines of text"},
     {"embed", cmd_embed, "CLIP embeddings of texts or images"},
     {"model", cmd_model, "what a CLIP model is, and whether it is whole"},
-    {"parse", cmd_parse, "captions to concepts, attributes and relations"},
-    {"index", cmd_index, "pack images, captions and concepts as training records"},
-    {"tokenize", cmd_tokenize, "token ids of lines of text"},
-    {"train", cmd_train, "train a model on the records of a workspace"},
+    {"bench", cmd_bench, "figures of this machine"},
+    {"doctor", cmd_doctor, "check processor, BLAS, libraries and disk"},
     {NULL, NULL, NULL}, // the end
 };
 
