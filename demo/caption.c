@@ -37,7 +37,7 @@ static const Sentence sentences[] = {
     {"{L} can be seen {G}", 2, 1, 4},
     {"someone drew {L}", 2, 1, 4},
     {"look at {L}", 1, 1, 4},
-    {"just {A}", 3, 1, 1},
+    {"one can see {L}", 2, 1, 4},
     {"{A} {S}", 12, 1, 1},
     {"{A} {S} of the picture {G}", 3, 1, 1},
     {"{A} {R} {B}", 26, 2, 2},
@@ -230,17 +230,17 @@ static void put_slot(VcStr *out, VcRng *rng, const DemoScene *s, DemoGroup *cons
     }
 }
 
-// Mostly all groups, in an order of their own; sometimes one or two are left out.
+// Rarely does a person name everything: of several groups often the one that caught the eye, sometimes all but one.
 static size_t choose_named(DemoScene *s, VcRng *rng, DemoGroup *named[DEMO_MAX_GROUPS])
 {
     size_t n = s->group_count;
     for (size_t i = 0; i < n; i++)
         named[i] = &s->groups[i];
     vc_rng_shuffle(rng, named, n, sizeof(named[0]));
-    if (n > 1 && chance(rng, 0.16))
-        n--;
-    if (n > 2 && chance(rng, 0.06))
-        n--;
+    if (n > 1) {
+        double u = vc_rng_uniform(rng);
+        n = u < 0.6 ? 1 : u < 0.75 ? n - 1 : n;
+    }
     for (size_t i = 0; i < n; i++)
         named[i]->mentioned = true;
     return n;

@@ -194,7 +194,7 @@ static void truth_agrees_with_captions(void **state)
         }
         vc_str_finish(&text);
     }
-    assert_true(unmentioned > 0 && unmentioned < objects / 4);
+    assert_true(unmentioned > 0 && unmentioned < objects / 2);
     demo_truth_finish(&truth);
     free(truth_path);
     free(captions);
