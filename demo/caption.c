@@ -108,10 +108,11 @@ static void noun_phrase(VcStr *out, VcRng *rng, const DemoScene *s, const DemoGr
 {
     VcStr words = {0};
     float share = g->r / (float)s->side;
-    if (share < 0.16f && chance(rng, 0.3))
+    if (share < 0.16f && chance(rng, 0.3)) {
         vc_str_putf(&words, "%s ", pick(rng, small_words, COUNT(small_words)));
-    else if (share > 0.3f && chance(rng, 0.3))
+    } else if (share > 0.3f && chance(rng, 0.3)) {
         vc_str_putf(&words, "%s ", pick(rng, large_words, COUNT(large_words)));
+    }
     if (g->texture == DEMO_PLAIN ? chance(rng, 0.02) : chance(rng, 0.3)) {
         const char *const *t = texture_words[g->texture];
         vc_str_putf(&words, "%s ", pick(rng, t, t[1] == NULL ? 1 : t[2] == NULL ? 2 : 3));
@@ -138,10 +139,11 @@ static void put_list(VcStr *out, VcRng *rng, const DemoScene *s, DemoGroup *cons
     const char *joint = n == 2 && !bare && chance(rng, 0.15) ? " with " : last_and ? " and " : ", ";
     for (size_t i = 0; i < n; i++) {
         vc_str_put(out, i == 0 ? "" : i + 1 == n ? joint : ", ");
-        if (bare)
+        if (bare) {
             vc_str_put(out, shape_word(rng, named[i]));
-        else
+        } else {
             noun_phrase(out, rng, s, named[i]);
+        }
     }
 }
 
@@ -236,7 +238,7 @@ static size_t choose_named(DemoScene *s, VcRng *rng, DemoGroup *named[DEMO_MAX_G
     size_t n = s->group_count;
     for (size_t i = 0; i < n; i++)
         named[i] = &s->groups[i];
-    vc_rng_shuffle(rng, named, n, sizeof(named[0]));
+    vc_rng_shuffle(rng, named, n, sizeof *named); // NOLINT(bugprone-sizeof-expression): pointers move
     if (n > 1) {
         double u = vc_rng_uniform(rng);
         n = u < 0.6 ? 1 : u < 0.75 ? n - 1 : n;
@@ -253,11 +255,12 @@ static const char *choose_sentence(VcRng *rng, size_t n)
         total += n >= sentences[i].least && n <= sentences[i].most ? sentences[i].weight : 0;
     float u = total * (float)vc_rng_uniform(rng);
     const char *text = sentences[0].text;
-    for (size_t i = 0; i < COUNT(sentences) && u >= 0; i++)
+    for (size_t i = 0; i < COUNT(sentences) && u >= 0; i++) {
         if (n >= sentences[i].least && n <= sentences[i].most) {
             text = sentences[i].text;
             u -= sentences[i].weight;
         }
+    }
     return text;
 }
 
@@ -300,11 +303,12 @@ static void each_word(const char *text, void (*each)(void *ctx, const char *word
 
 void demo_caption_words(void (*each)(void *ctx, const char *word, size_t n), void *ctx)
 {
-    for (size_t i = 0; i < DEMO_SHAPES; i++)
+    for (size_t i = 0; i < DEMO_SHAPES; i++) {
         for (size_t w = 0; w < demo_shape_words(demo_shape(i)); w++) {
             each_word(demo_shape(i)->words[w].one, each, ctx);
             each_word(demo_shape(i)->words[w].many, each, ctx);
         }
+    }
     for (size_t i = 0; i < DEMO_COLOURS; i++) {
         each_word(demo_colour(i)->name, each, ctx);
         each_word(demo_colour(i)->other ? demo_colour(i)->other : "", each, ctx);
@@ -326,8 +330,9 @@ void demo_caption_words(void (*each)(void *ctx, const char *word, size_t n), voi
     EACH_WORD(large_words, each, ctx);
     for (size_t i = 2; i < COUNT(many_words); i++)
         EACH_WORD(many_words[i], each, ctx);
-    for (size_t t = 0; t < DEMO_TEXTURES; t++)
+    for (size_t t = 0; t < DEMO_TEXTURES; t++) {
         for (size_t i = 0; i < 3 && texture_words[t][i]; i++)
             each_word(texture_words[t][i], each, ctx);
+    }
     EACH_WORD(other_words, each, ctx);
 }

@@ -199,9 +199,10 @@ typedef struct {
 static void add_word(void *ctx, const char *word, size_t n)
 {
     WordList *list = ctx;
-    for (size_t i = 0; i < list->count; i++)
+    for (size_t i = 0; i < list->count; i++) {
         if (strlen(list->items[i]) == n && memcmp(list->items[i], word, n) == 0)
             return;
+    }
     list->items = vc_grow(list->items, &list->cap, list->count + 1, sizeof(*list->items));
     list->items[list->count++] = vc_strndup(word, n);
 }
@@ -220,9 +221,10 @@ bool demo_vocabulary_write(const char *path, VcErr *err)
     demo_caption_words(add_word, &list);
     for (size_t i = 0; i < list.count; i++)
         vc_str_putf(&out, "%s\n", list.items[i]);
-    for (const char *c = characters; *c; c++)
+    for (const char *c = characters; *c; c++) {
         if ((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9'))
             vc_str_putf(&out, "##%c\n", *c);
+    }
     bool ok = vc_write_file(path, out.data, out.len, err);
     for (size_t i = 0; i < list.count; i++)
         free(list.items[i]);

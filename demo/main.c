@@ -39,9 +39,10 @@ typedef struct {
 
 static bool parse_number(const char *name, const char *text, int64_t low, int64_t high, int64_t *out, VcErr *err)
 {
-    if (!vc_parse_i64(text, out) || *out < low || *out > high)
+    if (!vc_parse_i64(text, out) || *out < low || *out > high) {
         return vc_fail(err, VC_ERR_USAGE, "--%s takes a whole number from %lld to %lld, not '%s'", name, (long long)low,
                        (long long)high, text);
+    }
     return true;
 }
 
@@ -62,26 +63,27 @@ static bool parse(Options *o, int argc, char **argv, VcErr *err)
     *o = (Options){.seed = 1, .count = 1000, .size = 160, .threads = (int64_t)vc_cpu_count()};
     while ((c = getopt_long(argc, argv, "o:h", table, NULL)) != -1) {
         bool ok = true;
-        if (c == 'o')
+        if (c == 'o') {
             o->out = optarg;
-        else if (c == 's')
+        } else if (c == 's') {
             ok = parse_number("seed", optarg, 0, INT64_MAX, &o->seed, err);
-        else if (c == 'n')
+        } else if (c == 'n') {
             ok = parse_number("count", optarg, 1, DEMO_MAX_COUNT, &o->count, err);
-        else if (c == 'z')
+        } else if (c == 'z') {
             ok = parse_number("size", optarg, DEMO_MIN_SIDE, DEMO_MAX_SIDE, &o->size, err);
-        else if (c == 't')
+        } else if (c == 't') {
             ok = parse_number("threads", optarg, 1, 1024, &o->threads, err);
-        else if (c == 'a')
+        } else if (c == 'a') {
             ok = vc_parse_double(optarg, &o->at_least) && o->at_least >= 0 && o->at_least <= 1
                      ? true
                      : vc_fail(err, VC_ERR_USAGE, "--at-least takes a number from 0 to 1, not '%s'", optarg);
-        else if (c == 'j')
+        } else if (c == 'j') {
             o->json = true;
-        else if (c == 'h')
+        } else if (c == 'h') {
             o->help = true;
-        else
+        } else {
             ok = vc_fail(err, VC_ERR_USAGE, "see 'vicha-scenes --help'"); // getopt has named the option
+        }
         if (!ok)
             return false;
     }
@@ -149,15 +151,16 @@ int main(int argc, char **argv)
     const char *command = o.first < argc ? argv[o.first] : "";
     int rest = argc - o.first - 1;
     char **args = argv + o.first + 1;
-    if (strcmp(command, "draw") == 0 && rest == 0)
+    if (strcmp(command, "draw") == 0 && rest == 0) {
         ok = draw(&o, &err);
-    else if (strcmp(command, "measure") == 0 && rest == 2)
+    } else if (strcmp(command, "measure") == 0 && rest == 2) {
         ok = measure(&o, args[0], args[1], &low, &err);
-    else if (strcmp(command, "vocab") == 0 && rest == 1)
+    } else if (strcmp(command, "vocab") == 0 && rest == 1) {
         ok = demo_vocabulary_write(args[0], &err);
-    else
+    } else {
         ok = vc_fail(&err, VC_ERR_USAGE,
                      "expected draw, measure or vocab with their arguments; see 'vicha-scenes --help'");
+    }
     if (ok && (fflush(stdout) != 0 || ferror(stdout)))
         ok = vc_fail_errno(&err, "cannot write to standard output");
     return ok ? (low ? 1 : 0) : status_of(&err);

@@ -19,9 +19,10 @@ typedef struct {
 
 static bool contains(const size_t *items, size_t n, size_t wanted)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (items[i] == wanted)
             return true;
+    }
     return false;
 }
 
@@ -76,15 +77,17 @@ static bool read_mined(Mined **out, size_t *count, DemoMeasure *m, VcWorkspace *
             add_concept(&mined[n - 1], demo_truth_fold(truth, vc_column_text(stmt, 2)));
     }
     vc_stmt_finish(&stmt);
-    if (ok && n == 0)
+    if (ok && n == 0) {
         ok = vc_fail(err, VC_ERR_FORMAT,
                      "'%s' holds no mined concepts of pictures that the truth lists; "
                      "run 'vicha concepts' on it first, and give the truth.jsonl that lies beside its captions",
                      ws->dir);
+    }
     if (!ok) {
         free(mined);
         return false;
     }
+    VC_ASSERT(mined != NULL);
     *out = mined;
     *count = n;
     return true;
@@ -97,10 +100,11 @@ static bool count_words(DemoMeasure *m, VcWorkspace *ws, const DemoTruth *truth,
     if (!vc_db_prepare(ws->db, &stmt, "SELECT text FROM concept WHERE removed = 0", err))
         return false;
     while ((ok = vc_stmt_step(stmt, &row, err)) && row) {
-        if (demo_truth_fold(truth, vc_column_text(stmt, 0)) == DEMO_MAX_CLASSES)
+        if (demo_truth_fold(truth, vc_column_text(stmt, 0)) == DEMO_MAX_CLASSES) {
             m->other_words++;
-        else
+        } else {
             m->object_words++;
+        }
     }
     vc_stmt_finish(&stmt);
     return ok;
@@ -116,9 +120,10 @@ static void find_thirds(DemoMeasure *m, const DemoTruth *truth)
 {
     size_t n = 0;
     double *areas = vc_alloc(truth->image_count * DEMO_MAX_TRUE, sizeof(*areas));
-    for (size_t i = 0; i < truth->image_count; i++)
+    for (size_t i = 0; i < truth->image_count; i++) {
         for (size_t j = 0; j < truth->images[i].object_count; j++)
             areas[n++] = truth->images[i].objects[j].area;
+    }
     qsort(areas, n, sizeof(*areas), compare_doubles);
     m->size_limit[0] = areas[n / 3];
     m->size_limit[1] = areas[2 * n / 3];
@@ -147,9 +152,10 @@ static void break_down(DemoMeasure *m, const Mined *list)
     for (size_t i = 0; i < r; i++) {
         bool found = contains(list->folded, top, image->classes[i]);
         add_share(&m->kind[image->classes[i]], found);
-        for (size_t j = 0; !found && j < top; j++)
+        for (size_t j = 0; !found && j < top; j++) {
             if (!contains(image->classes, r, list->folded[j]))
                 m->confused[image->classes[i]][list->folded[j]]++;
+        }
     }
 }
 
@@ -253,18 +259,21 @@ static void print_worst(const DemoMeasure *m, const DemoTruth *truth)
     printf("  kinds found least, and what stood in for them:\n");
     for (size_t n = 0; n < 4 && n < truth->class_count; n++) {
         size_t worst = DEMO_MAX_CLASSES, instead = 0;
-        for (size_t i = 0; i < truth->class_count; i++)
+        for (size_t i = 0; i < truth->class_count; i++) {
             if (!shown[i] && (worst == DEMO_MAX_CLASSES || share(m->kind[i]) < share(m->kind[worst])))
                 worst = i;
+        }
         shown[worst] = true;
-        for (size_t i = 1; i < truth->class_count; i++)
+        for (size_t i = 1; i < truth->class_count; i++) {
             if (m->confused[worst][i] > m->confused[worst][instead])
                 instead = i;
-        if (m->confused[worst][instead] > 0)
+        }
+        if (m->confused[worst][instead] > 0) {
             printf("    %-34s %6.3f  (most often '%s')\n", truth->classes[worst], share(m->kind[worst]),
                    truth->classes[instead]);
-        else
+        } else {
             printf("    %-34s %6.3f\n", truth->classes[worst], share(m->kind[worst]));
+        }
     }
 }
 

@@ -177,13 +177,14 @@ static void paint_shadow(const DemoScene *s, const DemoObject *o, const Frame *f
     const DemoGroup *g = &s->groups[o->group];
     float stroke = fmaxf(0.19f * o->r, 2.5f), blur = 0.1f * o->r + 1;
     int drop = (int)(0.07f * o->r + 1);
-    for (int y = drop; y < f->height; y++)
+    for (int y = drop; y < f->height; y++) {
         for (int x = drop; x < f->width; x++) {
             const Reach *q = &reach[(y - drop) * f->width + x - drop];
             float d = fminf(ink_of(g, q->body, stroke), q->detail);
             float *pixel = canvas + 3 * ((size_t)(f->y0 + y) * (size_t)s->side + (size_t)(f->x0 + x));
             blend(pixel, (DemoRgb){0, 0, 0}, 0.22f * clamp01(0.5f - d / blur));
         }
+    }
 }
 
 // Paints object `id` (1-based), notes its pixels in `owner` and fills box and the number of its pixels.
@@ -197,14 +198,15 @@ static size_t paint_object(const DemoScene *s, DemoObject *o, float *canvas, uin
     Reach *reach = vc_alloc((size_t)f.width * (size_t)f.height, sizeof(*reach));
     int low[2] = {s->side, s->side}, high[2] = {-1, -1};
     size_t own = 0;
-    for (int y = 0; y < f.height; y++)
+    for (int y = 0; y < f.height; y++) {
         for (int x = 0; x < f.width; x++) {
             float uv[2];
             to_shape(o, &f, (float)(f.x0 + x) + 0.5f, (float)(f.y0 + y) + 0.5f, uv);
             reach[y * f.width + x] = reach_at(o, shape, uv);
         }
+    }
     paint_shadow(s, o, &f, reach, canvas);
-    for (int y = 0; y < f.height; y++)
+    for (int y = 0; y < f.height; y++) {
         for (int x = 0; x < f.width; x++) {
             const Reach *q = &reach[y * f.width + x];
             if (q->body > contour + 1 && q->detail > contour + 1)
@@ -226,6 +228,7 @@ static size_t paint_object(const DemoScene *s, DemoObject *o, float *canvas, uin
             high[0] = f.x0 + x > high[0] ? f.x0 + x : high[0];
             high[1] = f.y0 + y > high[1] ? f.y0 + y : high[1];
         }
+    }
     free(reach);
     VC_ASSERT(own > 0);
     o->box[0] = low[0];
@@ -243,7 +246,7 @@ float demo_scene_hidden(const DemoScene *scene)
         const DemoObject *o = &scene->objects[i];
         Frame f = frame_of(o, scene->side);
         size_t own = 0, lost = 0;
-        for (int y = f.y0; y < f.y0 + f.height; y += 2)
+        for (int y = f.y0; y < f.y0 + f.height; y += 2) {
             for (int x = f.x0; x < f.x0 + f.width; x += 2) {
                 float uv[2], at[2] = {(float)x + 0.5f, (float)y + 0.5f};
                 to_shape(o, &f, at[0], at[1], uv);
@@ -261,6 +264,7 @@ float demo_scene_hidden(const DemoScene *scene)
                 own += mine;
                 lost += hidden;
             }
+        }
         worst = own > 0 ? fmaxf(worst, (float)lost / (float)own) : 1;
     }
     return worst;
@@ -274,16 +278,18 @@ void demo_scene_paint(DemoScene *scene, uint8_t *pixels)
     size_t own[DEMO_MAX_OBJECTS] = {0}, seen[DEMO_MAX_OBJECTS] = {0};
     VcRng rng;
     vc_rng_seed(&rng, scene->paint_seed);
-    for (int y = 0; y < scene->side; y++)
+    for (int y = 0; y < scene->side; y++) {
         for (int x = 0; x < scene->side; x++) {
             DemoRgb c = background_at(scene, x, y);
             memcpy(canvas + 3 * ((size_t)y * (size_t)scene->side + (size_t)x), &c, sizeof(c));
         }
+    }
     for (size_t i = 0; i < scene->object_count; i++)
         own[i] = paint_object(scene, &scene->objects[i], canvas, owner, (uint8_t)(i + 1));
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (owner[i] > 0)
             seen[owner[i] - 1]++;
+    }
     for (size_t i = 0; i < scene->object_count; i++)
         scene->objects[i].visible = (float)seen[i] / (float)own[i];
     for (size_t i = 0; i < n; i++) {

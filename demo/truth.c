@@ -8,9 +8,10 @@
 
 static size_t find_or_add_class(DemoTruth *t, const char *name)
 {
-    for (size_t i = 0; i < t->class_count; i++)
+    for (size_t i = 0; i < t->class_count; i++) {
         if (strcmp(t->classes[i], name) == 0)
             return i;
+    }
     if (t->class_count == DEMO_MAX_CLASSES)
         return DEMO_MAX_CLASSES;
     t->classes[t->class_count] = vc_strdup(name);
@@ -33,10 +34,11 @@ static bool add_word(DemoTruth *t, const char *word, size_t cls, VcErr *err)
     size_t low = 0, high = t->word_count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (strcmp(t->words[middle].word, word) < 0)
+        if (strcmp(t->words[middle].word, word) < 0) {
             low = middle + 1;
-        else
+        } else {
             high = middle;
+        }
     }
     if (low < t->word_count && strcmp(t->words[low].word, word) == 0) {
         if (t->words[low].cls == cls)
@@ -101,9 +103,10 @@ static bool add_image(DemoTruth *t, const VcJson *json, VcErr *err)
     DemoTrueImage *image = &t->images[t->image_count++];
     memset(image, 0, sizeof(*image));
     image->image = vc_strdup(name);
-    for (size_t i = 0; i < vc_json_length(objects); i++)
+    for (size_t i = 0; i < vc_json_length(objects); i++) {
         if (!add_object(t, image, vc_json_item(objects, i), side, err))
             return false;
+    }
     return true;
 }
 
@@ -131,9 +134,10 @@ bool demo_truth_read(DemoTruth *truth, const char *path, VcErr *err)
         goto out;
     }
     qsort(truth->images, truth->image_count, sizeof(*truth->images), compare_images);
-    for (size_t i = 1; ok && i < truth->image_count; i++)
+    for (size_t i = 1; ok && i < truth->image_count; i++) {
         if (compare_images(&truth->images[i - 1], &truth->images[i]) == 0)
             ok = vc_fail(err, VC_ERR_FORMAT, "'%s' lists '%s' twice", path, truth->images[i].image);
+    }
 out:
     vc_json_destroy(&item);
     vc_json_stream_close(&stream);
