@@ -92,10 +92,12 @@ static bool write_weights(const TrainModel *model, const char *dir, VcErr *err)
 
 static bool remove_export(const char *dir, VcErr *err)
 {
-    for (size_t i = 0; i < sizeof export_files / sizeof *export_files; i++) {
-        char *path = vc_path_join(dir, export_files[i]);
-        bool ok = unlink(path) == 0 || errno == ENOENT || vc_fail_errno(err, "cannot remove '%s'", path);
-        free(path);
+    // Each file, and what a killed run left of writing it. Nothing else: the folder may be the user's.
+    for (size_t i = 0; i < 2 * (sizeof export_files / sizeof *export_files); i++) {
+        VcStr path = {0};
+        vc_str_putf(&path, "%s/%s%s", dir, export_files[i / 2], i % 2 ? ".tmp" : "");
+        bool ok = unlink(path.data) == 0 || errno == ENOENT || vc_fail_errno(err, "cannot remove '%s'", path.data);
+        vc_str_finish(&path);
         if (!ok)
             return false;
     }
