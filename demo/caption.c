@@ -241,7 +241,7 @@ static size_t choose_named(DemoScene *s, VcRng *rng, DemoGroup *named[DEMO_MAX_G
     vc_rng_shuffle(rng, named, n, sizeof *named); // NOLINT(bugprone-sizeof-expression): pointers move
     if (n > 1) {
         double u = vc_rng_uniform(rng);
-        n = u < 0.6 ? 1 : u < 0.75 ? n - 1 : n;
+        n = u < 0.06 ? 1 : u < 0.16 ? n - 1 : n;
     }
     for (size_t i = 0; i < n; i++)
         named[i]->mentioned = true;

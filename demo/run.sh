@@ -15,7 +15,7 @@ scenes=$build/demo/vicha-scenes
 stages=10
 
 clip_sets='' pretrain_sets='' at_least=0.85
-a_count=16000 b_count=1500 side=128
+a_count=16000 b_count=1500 side=96
 case $scale in
 full) ;;
 tiny)

@@ -106,7 +106,7 @@ static size_t sample_colour(const DemoScene *s, VcRng *rng)
 
 static void sample_groups(DemoScene *s, VcRng *rng)
 {
-    static const float group_weights[DEMO_MAX_GROUPS] = {46, 36, 14, 4};
+    static const float group_weights[DEMO_MAX_GROUPS] = {66, 25, 7, 2};
     static const float textures[DEMO_TEXTURES] = {66, 7, 7, 4, 12, 4};
     s->group_count = 1 + draw(rng, group_weights, DEMO_MAX_GROUPS);
     s->object_count = 0;
@@ -125,7 +125,7 @@ static void sample_groups(DemoScene *s, VcRng *rng)
         g->texture = (DemoTexture)draw(rng, textures, DEMO_TEXTURES);
         g->count = 1;
         size_t room = 4 - (s->object_count + s->group_count - i); // objects that may still be added
-        if (room > 0 && vc_rng_uniform(rng) < 0.22)
+        if (room > 0 && vc_rng_uniform(rng) < 0.3)
             g->count += 1 + (room > 1 && vc_rng_uniform(rng) < 0.35);
         s->object_count += g->count;
     }
@@ -155,8 +155,8 @@ static void place_one(DemoScene *s, VcRng *rng, DemoObject *o, const float place
 
 static void place(DemoScene *s, VcRng *rng)
 {
-    static const float least[5] = {0, 0.29f, 0.21f, 0.19f, 0.18f}, most[5] = {0, 0.43f, 0.3f, 0.26f, 0.24f};
-    static const float wander[5] = {0, 0.12f, 0.09f, 0.08f, 0.07f};
+    static const float least[5] = {0, 0.29f, 0.24f, 0.21f, 0.2f}, most[5] = {0, 0.42f, 0.31f, 0.27f, 0.25f};
+    static const float wander[5] = {0, 0.1f, 0.06f, 0.05f, 0.05f};
     size_t n = 0, total = s->object_count, order[4] = {0, 1, 2, 3};
     vc_rng_shuffle(rng, order, total, sizeof(order[0]));
     uint64_t quarters = vc_rng_below(rng, 4);
