@@ -21,11 +21,11 @@ void vc_parallel_for(VcPool *pool, size_t n, size_t chunk, VcChunkFn fn, void *c
 // Bounded first-in-first-out queue of pointers. Threads: any number on both sides.
 typedef struct VcQueue VcQueue;
 VcQueue *vc_queue_create(size_t capacity);
-void vc_queue_destroy(VcQueue **queue);            // items left in it are the caller's to have drained
-bool vc_queue_put(VcQueue *queue, void *item);     // waits for room; false once closed (the item stays the caller's)
-bool vc_queue_get(VcQueue *queue, void **item);    // waits for an item; false when closed and empty
+void vc_queue_destroy(VcQueue **queue);         // items left in it are the caller's to have drained
+bool vc_queue_put(VcQueue *queue, void *item);  // waits for room; false once closed (the item stays the caller's)
+bool vc_queue_get(VcQueue *queue, void **item); // waits for an item; false when closed and empty
 bool vc_queue_get_within(VcQueue *queue, void **item, double seconds); // false also when nothing came in that time
-bool vc_queue_try_put(VcQueue *queue, void *item); // false when full or closed
+bool vc_queue_try_put(VcQueue *queue, void *item);                     // false when full or closed
 bool vc_queue_try_get(VcQueue *queue, void **item);
 void vc_queue_close(VcQueue *queue); // no more puts; gets drain what is left
 size_t vc_queue_length(VcQueue *queue);

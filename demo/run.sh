@@ -14,7 +14,7 @@ vicha=$build/cli/vicha
 scenes=$build/demo/vicha-scenes
 stages=10
 
-clip_sets='' pretrain_sets='' at_least=0.85
+clip_sets='' pretrain_sets='' at_least=0.65
 a_count=16000 b_count=1500 side=96
 case $scale in
 full) ;;

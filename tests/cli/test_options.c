@@ -23,7 +23,10 @@ static bool parse(Settings *s, CliContext *ctx, VcErr *err, int argc, const char
         {"share", 0, CLI_REAL, &s->share, "P", "share", 0, 1}, {"size", 0, CLI_BYTES, &s->size, "B", "size", 0, 0},
         {"item", 0, CLI_LIST, &s->list, "I", "item", 0, 0},    {0}};
     const CliHelp help = {"test", "a test", "", NULL, NULL};
-    char *argv[32] = {0};
+    // Lists and strings borrow from argv, which lives as long as the process.
+    static char *kept[16][32];
+    static size_t calls;
+    char **argv = kept[calls++ % 16];
     for (int i = 0; i < argc; i++)
         argv[i] = vc_strdup(args[i]);
     bool shown, ok = cli_parse(ctx, argc, argv, &help, options, &shown, err);
@@ -37,7 +40,6 @@ static bool parse(Settings *s, CliContext *ctx, VcErr *err, int argc, const char
         vc_json_destroy(&document);
         vc_str_finish(&json);
     }
-    // argv is left to the process: lists and strings borrow from it.
     return ok;
 }
 
