@@ -501,9 +501,11 @@ TARGET static void NAME(panel_rows)(float *y, size_t ldy, const float *x, size_t
         CASE(1)
         CASE(2)
         CASE(3)
-        CASE(4) CASE(5) CASE(6)
+        CASE(4)
+        CASE(5)
+        CASE(6)
 #if LANES == 16
-            CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+        CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
 #endif
     }
 #undef CASE
