@@ -56,6 +56,7 @@ int bench_train(int argc, char **argv)
         if (loaded)
             train_recipe_finish(&recipe);
     }
+    free(sets.items);
     cli_context_finish(&ctx);
     return status;
 }

@@ -134,6 +134,7 @@ int cmd_train(int argc, char **argv)
     } else if (!shown) {
         status = run(&ctx, &o);
     }
+    free(o.sets.items);
     cli_context_finish(&ctx);
     return status;
 }
