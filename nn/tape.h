@@ -95,6 +95,17 @@ NnVar *nn_softmax(NnTape *t, NnVar *x); // over the last dimension
 NnVar *nn_attention(NnTape *t, NnVar *q, NnVar *k, NnVar *v, size_t heads, const nn_real *key_mask, bool causal);
 // Packed self-attention: qkv[B,T,3C], rows q, k, v.
 NnVar *nn_attention_qkv(NnTape *t, NnVar *qkv, size_t heads, const nn_real *key_mask, bool causal);
+// All that attention can do (NnAttention says what), in three layouts: q[B,Tq,C], k[S,Tk,C], v[S,Tk,C]; v NULL: k is
+// kv[S,Tk,2C], rows k, v; k and v NULL: q is qkv[B,T,3C]. -> [B,Tq,C].
+typedef struct {
+    size_t heads;
+    const nn_real *key_mask; // [S,Tk] by reference, or NULL
+    bool causal;
+    const int32_t *source; // [B] by reference, or NULL: then S = B
+    double dropout;        // of the probabilities; 0: nothing is drawn
+    VcRng *rng;            // where one number is drawn when there is dropout
+} NnAttentionHow;
+NnVar *nn_attend(NnTape *t, NnVar *q, NnVar *k, NnVar *v, const NnAttentionHow *how);
 // table[V,C], ids[B*T] by reference -> [B,T,C]. The row pad_id gets no gradient (-1: every row does).
 NnVar *nn_embedding(NnTape *t, NnVar *table, const int32_t *ids, size_t B, size_t T, int32_t pad_id);
 NnVar *nn_patch_embed(NnTape *t, NnVar *images, NnVar *w, NnVar *b, size_t patch); // [B,K,S,S] [O,K,P,P] -> [B,N,O]

@@ -149,78 +149,77 @@ typedef struct {
     nn_real *p;
 } AttentionSaved;
 
+// Where q, k and v, or their gradients, lie in the inputs of an attention.
+typedef struct {
+    nn_real *q, *k, *v;
+} QkvAt;
+
+static QkvAt parts_of(nn_real *const *in, size_t count, size_t C)
+{
+    if (count == 3)
+        return (QkvAt){in[0], in[1], in[2]};
+    nn_real *kv = in[count - 1];
+    if (count == 2)
+        return (QkvAt){in[0], kv, kv ? kv + C : NULL};
+    return (QkvAt){kv, kv ? kv + C : NULL, kv ? kv + 2 * C : NULL};
+}
+
 static void attention_backward(NnTape *t, const NnNode *node)
 {
     const AttentionSaved *saved = node->saved;
-    NnVar *q = node->in[0], *k = node->in[1], *v = node->in[2];
-    nn_attention_backward(nn_tape_context(t), nn_tape_grad(t, q), nn_tape_grad(t, k), nn_tape_grad(t, v),
-                          node->out->grad, saved->p, q->value, k->value, v->value, &saved->a);
+    nn_real *value[3], *grad[3];
+    for (size_t i = 0; i < node->count; i++) {
+        value[i] = node->in[i]->value;
+        grad[i] = nn_tape_grad(t, node->in[i]);
+    }
+    const QkvAt x = parts_of(value, node->count, saved->a.H * saved->a.D);
+    const QkvAt d = parts_of(grad, node->count, saved->a.H * saved->a.D);
+    nn_attention_backward(nn_tape_context(t), d.q, d.k, d.v, node->out->grad, saved->p, x.q, x.k, x.v, &saved->a);
 }
 static const NnOp attention_op = {"attention", attention_backward, false};
 
-static void attention_qkv_backward(NnTape *t, const NnNode *node)
+NnVar *nn_attend(NnTape *t, NnVar *q, NnVar *k, NnVar *v, const NnAttentionHow *how)
 {
-    const AttentionSaved *saved = node->saved;
-    NnVar *qkv = node->in[0];
-    const size_t C = saved->a.H * saved->a.D;
-    nn_real *d = nn_tape_grad(t, qkv);
-    nn_attention_backward(nn_tape_context(t), d, d + C, d + 2 * C, node->out->grad, saved->p, qkv->value,
-                          qkv->value + C, qkv->value + 2 * C, &saved->a);
-}
-static const NnOp attention_qkv_op = {"attention_qkv", attention_qkv_backward, false};
-
-static NnVar *attend(NnTape *t, const NnOp *op, NnVar *const *in, size_t count, const nn_real *const values[3],
-                     const NnAttention *a)
-{
-    NnVar *y = nn_tape_var(t, NN_SHAPE(a->B, a->Tq, a->H * a->D));
-    AttentionSaved saved = {.a = *a};
+    NnVar *const in[] = {q, k, v};
+    const size_t count = v ? 3 : k ? 2 : 1, C = last_dim(q) / (k ? 1 : 3), ld = v ? C : k ? 2 * C : 3 * C;
+    NnVar *keys = k ? k : q;
+    VC_ASSERT(how->heads > 0 && C % how->heads == 0 && q->shape.rank == 3 && keys->shape.rank == 3);
+    VC_ASSERT(last_dim(keys) == ld && (!v || nn_shape_equal(&k->shape, &v->shape)));
+    VC_ASSERT(how->source || keys->shape.dim[0] == q->shape.dim[0]);
+    const NnAttention a = {.B = q->shape.dim[0],
+                           .H = how->heads,
+                           .Tq = q->shape.dim[1],
+                           .Tk = keys->shape.dim[1],
+                           .D = C / how->heads,
+                           .ldq = k ? C : 3 * C,
+                           .ldk = ld,
+                           .ldv = ld,
+                           .ldo = C,
+                           .scale = 1 / sqrt((double)(C / how->heads)),
+                           .key_mask = how->key_mask,
+                           .causal = how->causal,
+                           .source = how->source,
+                           .S = keys->shape.dim[0],
+                           .dropout = how->dropout,
+                           .seed = how->dropout > 0 ? vc_rng_u64(how->rng) : 0};
+    NnVar *y = nn_tape_var(t, NN_SHAPE(a.B, a.Tq, C));
+    AttentionSaved saved = {.a = a};
     if (nn_tape_wants(t, in, count))
-        saved.p = nn_tape_alloc(t, a->B * a->H * a->Tq * a->Tk);
-    nn_attention_forward(nn_tape_context(t), y->value, saved.p, values[0], values[1], values[2], a);
-    nn_tape_push(t, op, y, in, count, &saved, sizeof saved);
+        saved.p = nn_tape_alloc(t, a.B * a.H * a.Tq * a.Tk);
+    const QkvAt x = parts_of((nn_real *[]){q->value, k ? k->value : NULL, v ? v->value : NULL}, count, C);
+    nn_attention_forward(nn_tape_context(t), y->value, saved.p, x.q, x.k, x.v, &a);
+    nn_tape_push(t, &attention_op, y, in, count, &saved, sizeof saved);
     return y;
 }
 
 NnVar *nn_attention(NnTape *t, NnVar *q, NnVar *k, NnVar *v, size_t heads, const nn_real *key_mask, bool causal)
 {
-    VC_ASSERT(heads > 0);
-    const size_t C = last_dim(q), D = C / heads;
-    VC_ASSERT(q->shape.rank == 3 && k->shape.rank == 3 && nn_shape_equal(&k->shape, &v->shape));
-    VC_ASSERT(k->shape.dim[0] == q->shape.dim[0] && last_dim(k) == C && C % heads == 0);
-    const NnAttention a = {.B = q->shape.dim[0],
-                           .H = heads,
-                           .Tq = q->shape.dim[1],
-                           .Tk = k->shape.dim[1],
-                           .D = D,
-                           .ldq = C,
-                           .ldk = C,
-                           .ldv = C,
-                           .ldo = C,
-                           .scale = 1 / sqrt((double)D),
-                           .key_mask = key_mask,
-                           .causal = causal};
-    return attend(t, &attention_op, (NnVar *[]){q, k, v}, 3, (const nn_real *[]){q->value, k->value, v->value}, &a);
+    return nn_attend(t, q, k, v, &(NnAttentionHow){.heads = heads, .key_mask = key_mask, .causal = causal});
 }
 
 NnVar *nn_attention_qkv(NnTape *t, NnVar *qkv, size_t heads, const nn_real *key_mask, bool causal)
 {
-    VC_ASSERT(heads > 0);
-    const size_t C = last_dim(qkv) / 3, D = C / heads, T = qkv->shape.dim[1];
-    VC_ASSERT(qkv->shape.rank == 3 && 3 * C == last_dim(qkv) && C % heads == 0);
-    const NnAttention a = {.B = qkv->shape.dim[0],
-                           .H = heads,
-                           .Tq = T,
-                           .Tk = T,
-                           .D = D,
-                           .ldq = 3 * C,
-                           .ldk = 3 * C,
-                           .ldv = 3 * C,
-                           .ldo = C,
-                           .scale = 1 / sqrt((double)D),
-                           .key_mask = key_mask,
-                           .causal = causal};
-    return attend(t, &attention_qkv_op, &qkv, 1, (const nn_real *[]){qkv->value, qkv->value + C, qkv->value + 2 * C},
-                  &a);
+    return nn_attend(t, qkv, NULL, NULL, &(NnAttentionHow){.heads = heads, .key_mask = key_mask, .causal = causal});
 }
 
 // ---- rows by index

@@ -56,3 +56,17 @@ void nn_dropout_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, c
     DropoutJob job = {.dy = dy, .saved_mask = mask, .dx = dx, .scale = (nn_real)(1 / (1 - p))};
     vc_parallel_for(ctx->pool, n, NN_CHUNK, backward_chunk, &job);
 }
+
+void nn_dropout_factors(nn_real *factors, double p, uint64_t seed, size_t n)
+{
+    const nn_real kept[2] = {0, (nn_real)(1 / (1 - p))};
+    const uint32_t drop_below = (uint32_t)(p * 4294967296.0);
+    VcRng rng;
+    vc_rng_seed(&rng, seed);
+    for (size_t i = 0; i < n; i += 2) {
+        const uint64_t bits = vc_rng_u64(&rng);
+        factors[i] = kept[(uint32_t)bits >= drop_below];
+        if (i + 1 < n)
+            factors[i + 1] = kept[(uint32_t)(bits >> 32) >= drop_below];
+    }
+}

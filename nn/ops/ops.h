@@ -46,15 +46,23 @@ void nn_softmax_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, c
 // ---- attention.c: per sample and head o = softmax(scale q k^T + mask) v.
 // The four matrices lie in rows of ld reals: token t, head h of sample b starts at base + (b*T + t)*ld + h*D, so that
 // packed qkv rows [3C] are q = qkv, k = qkv + C, v = qkv + 2C with ld = 3C, and separate ones have ld = C. Gradients
-// have the layout of their values. Saved: p[B,H,Tq,Tk], the probabilities.
+// have the layout of their values. Saved: p[B,H,Tq,Tk], the probabilities before dropout.
 typedef struct {
     size_t B, H, Tq, Tk, D;
     size_t ldq, ldk, ldv, ldo;
     double scale;            // usually 1/sqrt(D)
-    const nn_real *key_mask; // [B,Tk] added to the scores of each key (0 seen, large negative hidden), or NULL
+    const nn_real *key_mask; // [S,Tk] added to the scores of each key (0 seen, large negative hidden), or NULL
     bool causal;             // query i sees keys 0 .. i + Tk - Tq only
+    // Keys and values of S samples, shared: sample b of q attends to sample source[b] < S of them, so that texts can
+    // look at images of other pairs without a copy. NULL: S = B, everyone its own.
+    const int32_t *source;
+    size_t S;
+    // Dropout of the probabilities: p[b,h,i,:] is multiplied by nn_dropout_factors(.., seed mixed with its row number
+    // (b*H + h)*Tq + i), in forward and again in backward. 0: none.
+    double dropout;
+    uint64_t seed;
 } NnAttention;
-// p may be NULL when no backward will follow.
+// p may be NULL when no backward will follow. a->S need not be set where source is NULL.
 void nn_attention_forward(const NnContext *ctx, nn_real *o, nn_real *p, const nn_real *q, const nn_real *k,
                           const nn_real *v, const NnAttention *a);
 void nn_attention_backward(const NnContext *ctx, nn_real *dq, nn_real *dk, nn_real *dv, const nn_real *dout,
@@ -128,6 +136,8 @@ void nn_mse_backward(const NnContext *ctx, nn_real *dx, nn_real dloss, const nn_
 void nn_dropout_forward(const NnContext *ctx, nn_real *y, uint8_t *mask, const nn_real *x, double p, VcRng *rng,
                         size_t n);
 void nn_dropout_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, const uint8_t *mask, double p, size_t n);
+// factors[n] of 0 and 1/(1-p), a function of the seed alone: for ops that drop values they do not keep.
+void nn_dropout_factors(nn_real *factors, double p, uint64_t seed, size_t n);
 
 // ---- scale.c: y[n] = c x[n]; c is a constant or made of a scalar parameter s: s, exp(s) (CLIP's logit scale),
 // 1/s (a temperature). ds += f'(s) sum dy x.

@@ -114,6 +114,24 @@ static NnVar *attention_packed(NnTape *t, NnVar *const *x)
     return nn_attention_qkv(t, x[0], 2, key_mask(t, x[0]->shape.dim[0], x[0]->shape.dim[1]), true);
 }
 
+// Keys and values in one tensor, shared by samples out of order; one of them has no reader.
+static NnVar *attention_source(NnTape *t, NnVar *const *x)
+{
+    const size_t B = x[0]->shape.dim[0], S = x[1]->shape.dim[0];
+    int32_t *source = nn_tape_alloc_ids(t, B);
+    for (size_t b = 0; b < B; b++)
+        source[b] = (int32_t)(b * 2 % (S - 1));
+    return nn_attend(t, x[0], x[1], NULL,
+                     &(NnAttentionHow){.heads = 2, .key_mask = key_mask(t, S, x[1]->shape.dim[1]), .source = source});
+}
+
+static NnVar *attention_dropout(NnTape *t, NnVar *const *x)
+{
+    VcRng rng;
+    vc_rng_seed(&rng, 5);
+    return nn_attend(t, x[0], NULL, NULL, &(NnAttentionHow){.heads = 2, .dropout = 0.3, .rng = &rng});
+}
+
 static NnVar *embedding(NnTape *t, NnVar *const *x)
 {
     const size_t V = x[0]->shape.dim[0];
@@ -385,6 +403,16 @@ const OpCase op_cases[] = {
      5e-6,
      VALUES(1, 0)},
     {"attention_packed", attention_packed, ONE(SHAPE3(2, 4, 12), SHAPE3(9, 50, 192)), FD(1e-5, 1e-8), 5e-6,
+     VALUES(1, 0)},
+    {"attention_source",
+     attention_source,
+     2,
+     {SHAPE3(5, 3, 4), SHAPE3(4, 6, 8)},
+     {SHAPE3(11, 33, 96), SHAPE3(6, 50, 192)},
+     FD(1e-5, 1e-8),
+     5e-6,
+     VALUES(1, 0)},
+    {"attention_dropout", attention_dropout, ONE(SHAPE3(2, 4, 12), SHAPE3(9, 50, 192)), FD(1e-5, 1e-8), 5e-6,
      VALUES(1, 0)},
     {"embedding", embedding, ONE(SHAPE2(6, 5), SHAPE2(501, 130)), FD(1e-3, 1e-9), 1e-6, VALUES(1, 0)},
     {"gather", gather, ONE(SHAPE3(2, 3, 5), SHAPE3(20, 30, 130)), FD(1e-3, 1e-9), 1e-6, VALUES(1, 0)},
