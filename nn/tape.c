@@ -21,6 +21,10 @@ struct NnTape {
     size_t count, cap;
     FreeGrad *free_grads;
     size_t free_count, free_cap;
+    NnGradReady ready;
+    void *ready_user;
+    size_t *first_use; // of each parameter while playing: 1 + the node that read it first, 0 = none or already told
+    size_t first_cap;
     bool record, played;
 };
 
@@ -40,6 +44,7 @@ void nn_tape_destroy(NnTape **tape)
     vc_arena_destroy(&(*tape)->arena);
     free((*tape)->nodes);
     free((*tape)->free_grads);
+    free((*tape)->first_use);
     free(*tape);
     *tape = NULL;
 }
@@ -126,7 +131,9 @@ NnVar *nn_param(NnTape *t, NnParams *params, size_t index)
     VC_ASSERT(index < params->count && params->value);
     const NnParamInfo *p = &params->items[index];
     const bool trained = params->grad && !(p->flags & NN_PARAM_FROZEN);
-    return nn_leaf(t, params->value + p->offset, trained ? params->grad + p->offset : NULL, p->shape);
+    NnVar *v = nn_leaf(t, params->value + p->offset, trained ? params->grad + p->offset : NULL, p->shape);
+    v->param = trained ? index + 1 : 0;
+    return v;
 }
 
 NnVar *nn_detach(NnTape *t, NnVar *x)
@@ -141,6 +148,28 @@ NnVar *nn_reshape(NnTape *t, NnVar *x, NnShape shape)
     NnVar *y = view(t, x->value, shape);
     VC_ASSERT(y->size == x->size);
     nn_tape_push(t, &reshape_op, y, &x, 1, NULL, 0);
+    return y;
+}
+
+typedef struct {
+    NnBack back;
+    void *user;
+} Custom;
+
+static void custom_backward(NnTape *t, const NnNode *node)
+{
+    const Custom *custom = node->saved;
+    nn_real *dx = nn_tape_grad(t, node->in[0]);
+    if (dx)
+        custom->back(custom->user, node->out->grad, dx);
+}
+
+static const NnOp custom_op = {"custom", custom_backward, .pass = false};
+
+NnVar *nn_custom(NnTape *t, NnVar *x, nn_real *value, NnShape shape, NnBack back, void *user)
+{
+    NnVar *y = view(t, value, shape);
+    nn_tape_push(t, &custom_op, y, &x, 1, &(Custom){back, user}, sizeof(Custom));
     return y;
 }
 
@@ -232,21 +261,62 @@ static void pass_grad(NnTape *t, const NnNode *node)
     }
 }
 
+void nn_tape_on_ready(NnTape *t, NnGradReady ready, void *user)
+{
+    t->ready = ready;
+    t->ready_user = user;
+}
+
+static void find_first_uses(NnTape *t)
+{
+    if (t->first_cap > 0)
+        memset(t->first_use, 0, t->first_cap * sizeof *t->first_use);
+    for (size_t i = 0; i < t->count; i++) {
+        for (size_t k = 0; k < t->nodes[i].count; k++) {
+            const NnVar *in = t->nodes[i].in[k];
+            if (!in || !in->param)
+                continue;
+            size_t before = t->first_cap;
+            t->first_use = vc_grow(t->first_use, &t->first_cap, in->param, sizeof *t->first_use);
+            memset(t->first_use + before, 0, (t->first_cap - before) * sizeof *t->first_use);
+            if (!t->first_use[in->param - 1])
+                t->first_use[in->param - 1] = i + 1;
+        }
+    }
+}
+
+// No op before node i reads these parameters: their gradients are complete.
+static void tell_ready(NnTape *t, size_t i)
+{
+    const NnNode *node = &t->nodes[i];
+    for (size_t k = 0; k < node->count; k++) {
+        const NnVar *in = node->in[k];
+        if (in && in->param && t->first_use[in->param - 1] == i + 1) {
+            t->first_use[in->param - 1] = 0;
+            t->ready(t->ready_user, in->param - 1);
+        }
+    }
+}
+
 static void play(NnTape *t)
 {
     VC_ASSERT(!t->played);
     t->played = true;
+    if (t->ready)
+        find_first_uses(t);
     for (size_t i = t->count; i-- > 0;) {
         const NnNode *node = &t->nodes[i];
-        if (!node->out->grad)
-            continue; // did not reach the loss
-        if (node->op->pass) {
-            pass_grad(t, node);
-        } else {
-            node->op->backward(t, node);
+        if (node->out->grad) { // else it did not reach the loss
+            if (node->op->pass) {
+                pass_grad(t, node);
+            } else {
+                node->op->backward(t, node);
+            }
+            if (node->out->grad)
+                give_back(t, node->out);
         }
-        if (node->out->grad)
-            give_back(t, node->out);
+        if (t->ready)
+            tell_ready(t, i);
     }
 }
 

@@ -55,6 +55,7 @@ typedef struct {
     nn_real *grad;  // NULL where none has come (yet)
     NnShape shape;
     size_t size;
+    size_t param; // index + 1 of a trained parameter, else 0
     bool needs_grad, keep_grad;
 } NnVar;
 
@@ -81,6 +82,17 @@ void nn_backward(NnTape *t, NnVar *loss);
 // The same for any variable with a gradient dy[size] of its own (tests, gradients from outside). A loss made of several
 // parts is one nn_weighted_sum.
 void nn_backward_from(NnTape *t, NnVar *y, const nn_real *dy);
+
+// While a tape is played, ready(user, index) is called for every trained parameter of nn_param as soon as its gradient
+// is final: after the backward of the first op that read it, whether or not a gradient came. All of them must be of one
+// NnParams. Stays over resets; NULL ends it. This is what lets gradients travel while the rest is still computed.
+typedef void (*NnGradReady)(void *user, size_t index);
+void nn_tape_on_ready(NnTape *t, NnGradReady ready, void *user);
+
+// An op whose maths is elsewhere (features of other processes): a variable with `value` by reference, whose backward
+// back(user, dy, dx) adds to dx[x->size], given dy of shape `shape`. user must stay until after nn_backward.
+typedef void (*NnBack)(void *user, const nn_real *dy, nn_real *dx);
+NnVar *nn_custom(NnTape *t, NnVar *x, nn_real *value, NnShape shape, NnBack back, void *user);
 
 // ---- ops; shapes in brackets, [..,C] any leading dimensions. Details and gradients: nn/ops/ops.h.
 NnVar *nn_linear(NnTape *t, NnVar *x, NnVar *w, NnVar *b);                 // [..,I] [O,I] [O] -> [..,O]; b may be NULL

@@ -337,6 +337,79 @@ static void positions_keep_what_they_must(void **state)
     assert_memory_equal(out, in, 2 * C * sizeof(nn_real));
 }
 
+typedef struct {
+    const NnParams *params;
+    size_t told[8], count;
+    nn_real grad[8]; // first number of the gradient when it was told
+} Told;
+
+static void tell(void *user, size_t index)
+{
+    Told *told = user;
+    told->told[told->count] = index;
+    told->grad[told->count++] = told->params->grad[told->params->items[index].offset];
+}
+
+static void gradients_are_told_when_they_are_final(void **state)
+{
+    Fixture *f = *state;
+    NnParams params;
+    nn_params_init(&params);
+    size_t shared = nn_params_add(&params, "shared", NN_SHAPE(2, 2), 0),
+           late = nn_params_add(&params, "late", NN_SHAPE(2, 2), 0);
+    nn_params_add(&params, "frozen", NN_SHAPE(2, 2), NN_PARAM_FROZEN);
+    size_t aside = nn_params_add(&params, "aside", NN_SHAPE(2, 2), 0);
+    nn_params_allocate(&params, true);
+    for (size_t i = 0; i < params.size; i++)
+        params.value[i] = (nn_real)(i + 1);
+    Told told = {.params = &params};
+    nn_tape_on_ready(f->t, tell, &told);
+    for (int round = 0; round < 2; round++) { // the second after a reset: told again
+        told.count = 0;
+        nn_tape_reset(f->t);
+        nn_params_zero_grad(&params);
+        const nn_real one[4] = {1, 1, 1, 1};
+        NnVar *x = nn_input(f->t, one, NN_SHAPE(2, 2));
+        x = nn_linear(f->t, x, nn_param(f->t, &params, shared), NULL);
+        nn_linear(f->t, x, nn_param(f->t, &params, aside), NULL); // does not reach the loss
+        x = nn_linear(f->t, x, nn_param(f->t, &params, late), NULL);
+        x = nn_linear(f->t, x, nn_param(f->t, &params, 2), NULL);
+        x = nn_linear(f->t, x, nn_param(f->t, &params, shared), NULL); // read a second time
+        nn_backward(f->t, nn_sum(f->t, x));
+        assert_int_equal(told.count, 3);
+        assert_int_equal(told.told[0], late);
+        assert_int_equal(told.told[1], aside);
+        assert_int_equal(told.told[2], shared);
+        for (int i = 0; i < 3; i++)
+            assert_true(told.grad[i] == params.grad[params.items[told.told[i]].offset]);
+        assert_true(told.grad[0] != 0 && told.grad[1] == 0 && told.grad[2] != 0);
+    }
+    nn_tape_on_ready(f->t, NULL, NULL);
+    nn_params_finish(&params);
+}
+
+static void twice_backward(void *user, const nn_real *dy, nn_real *dx)
+{
+    (*(int *)user)++;
+    dx[0] += 2 * dy[0];
+    dx[1] += 2 * dy[1];
+}
+
+static void a_custom_op_passes_its_gradient(void **state)
+{
+    Fixture *f = *state;
+    nn_real value[2] = {3, 4}, grad[2] = {0}, twice[3] = {6, 8, 0};
+    int calls = 0;
+    NnVar *x = nn_leaf(f->t, value, grad, NN_SHAPE(2));
+    NnVar *y = nn_custom(f->t, x, twice, NN_SHAPE(3), twice_backward, &calls);
+    nn_backward(f->t, nn_sum(f->t, y));
+    assert_int_equal(calls, 1);
+    assert_true(grad[0] == 2 && grad[1] == 2);
+    nn_tape_reset(f->t);
+    nn_custom(f->t, nn_input(f->t, value, NN_SHAPE(2)), twice, NN_SHAPE(3), twice_backward, &calls);
+    assert_int_equal(nn_tape_count(f->t), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +424,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(dropout_drops_its_share, set_up, tear_down),
         cmocka_unit_test_setup_teardown(parameters_live_in_one_block, set_up, tear_down),
         cmocka_unit_test_setup_teardown(adamw_follows_its_formula, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gradients_are_told_when_they_are_final, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_custom_op_passes_its_gradient, set_up, tear_down),
         cmocka_unit_test(clipping_shortens_only),
         cmocka_unit_test(schedules_hold_their_ends),
         cmocka_unit_test(masking_sorts_and_restores),
