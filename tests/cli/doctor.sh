@@ -32,7 +32,8 @@ has "$out" '"free_bytes": '
 slow=$(OPENBLAS_CORETYPE=Prescott "$VICHA" doctor --threads 1) || fail "slow kernels are not wrong: $slow"
 case $slow in
 *"core type Prescott"*)
-    case $out in
+    case $out$slow in
+    *'busy with something else'*) echo "# others use the processors: the cost of the setting is not measured" ;;
     *'"flags": "avx2'*)
         has "$slow" 'unset OPENBLAS_CORETYPE: '
         has "$slow" "with the setting 'Prescott'"
