@@ -12,8 +12,8 @@ enum { TRAIN_CONCEPT_TOKENS = 55 }; // most of a concept string, [CLS] included
 
 typedef struct {
     size_t count;           // B
-    size_t tokens;          // T: longest caption of the batch
-    size_t concept_tokens;  // K: longest concept string of the batch, 0 without concepts
+    size_t tokens;          // T: longest caption of the (global) batch
+    size_t concept_tokens;  // K: longest concept string of the (global) batch, 0 without concepts
     float *images;          // [B,3,S,S], normalised
     int32_t *ids;           // [B,T], padded
     int32_t *last;          // [B]: position of the last token of each caption (the end token of CLIP)
@@ -22,7 +22,9 @@ typedef struct {
     float *concept_mask;    // [B,K]
     int32_t *concept_last;  // [B]
     int32_t *group;         // [B]: first pair of the batch with the same caption
-    uint64_t *records;      // [B]: record numbers
+    uint64_t *records;      // [B]: record numbers, stand-ins for bad ones included
+    const uint64_t *whole;  // records of the global batch that this is a rank's share of; borrowed
+    size_t whole_count;     // 0: this batch is all of it
     int64_t *image_ids;     // [B]
     uint64_t epoch, number; // batch `number` of its epoch, from 0
     size_t skipped;         // bad records that another one stands for (data.on_bad skip)

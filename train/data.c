@@ -116,6 +116,15 @@ static void make_fingerprint(TrainData *d)
     vc_str_finish(&all);
 }
 
+bool train_data_check_batch(const TrainData *data, uint64_t pairs, VcErr *err)
+{
+    return data->trained >= pairs || vc_fail(err, VC_ERR_USAGE,
+                                             "%" PRIu64 " records to train on (%" PRIu64
+                                             " less the held-out ones) do not fill a batch of %" PRIu64
+                                             ": lower train.batch or index more images",
+                                             data->trained, data->total, pairs);
+}
+
 bool train_data_open(TrainData **out, const TrainRecipe *recipe, const char *workspace, VcErr *err)
 {
     TrainData *d = vc_calloc(1, sizeof *d);
@@ -133,11 +142,7 @@ bool train_data_open(TrainData **out, const TrainRecipe *recipe, const char *wor
     make_fingerprint(d);
     for (uint64_t i = 0; i < d->total; i++)
         d->trained += !train_data_held_out(d, i);
-    if (d->trained < (uint64_t)recipe->batch) {
-        vc_fail(err, VC_ERR_USAGE,
-                "%" PRIu64 " records to train on (%" PRIu64 " less the held-out ones) do not fill a batch of %" PRId64
-                ": lower train.batch or index more images",
-                d->trained, d->total, recipe->batch);
+    if (!train_data_check_batch(d, (uint64_t)recipe->batch, err)) {
         train_data_close(&d);
         return false;
     }

@@ -14,6 +14,9 @@ typedef struct TrainData TrainData;
 // without what the objective needs (captions; token ids and concepts for vicha-itc), and a training or held-out part
 // too small for a batch, are errors that say so.
 bool train_data_open(TrainData **out, const TrainRecipe *recipe, const char *workspace, VcErr *err);
+// Whether the training part fills a batch of `pairs`: of recipe->batch at open, of all ranks together in a parallel
+// run.
+bool train_data_check_batch(const TrainData *data, uint64_t pairs, VcErr *err);
 void train_data_close(TrainData **data); // NULL allowed; clears
 
 uint64_t train_data_total(const TrainData *data);

@@ -7,11 +7,13 @@
 #include "extract/extract.h"
 
 #include <pthread.h>
+#include <string.h>
 
 typedef enum { SLOT_FREE, SLOT_FILLING, SLOT_READY } SlotState;
 
 typedef struct {
     TrainBatch batch;
+    uint64_t *whole; // records of the global batch, those of batch.records among them
     SlotState state;
     bool failed;
     VcErr error;
@@ -21,7 +23,9 @@ struct TrainLoader {
     const TrainRecipe *recipe;
     const TrainData *data;
     const Bpe *bpe;
-    uint64_t batches; // of an epoch
+    TrainShare share;
+    uint64_t global;  // records of a global batch
+    uint64_t batches; // global ones of an epoch
 
     pthread_mutex_t lock; // guards all below
     pthread_cond_t changed;
@@ -67,8 +71,10 @@ static Slot *claim(TrainLoader *l)
     slot->state = SLOT_FILLING;
     slot->batch.epoch = l->epoch;
     slot->batch.number = l->number++;
-    for (int64_t i = 0; i < l->recipe->batch; i++)
-        slot->batch.records[i] = next_record(l);
+    uint64_t rows = (uint64_t)l->recipe->batch;
+    for (uint64_t i = 0; i < l->global; i++)
+        slot->whole[i] = next_record(l);
+    memcpy(slot->batch.records, slot->whole + l->share.rank * rows, rows * sizeof *slot->whole);
     return slot;
 }
 
@@ -96,23 +102,33 @@ static void *work(void *arg)
     return NULL;
 }
 
-TrainLoader *train_loader_create(const TrainRecipe *recipe, const TrainData *data, const Bpe *bpe, uint64_t epoch,
-                                 uint64_t number)
+TrainLoader *train_loader_create(const TrainRecipe *recipe, const TrainData *data, const Bpe *bpe,
+                                 const TrainShare *share, uint64_t epoch, uint64_t number)
 {
     TrainLoader *l = vc_calloc(1, sizeof *l);
     l->recipe = recipe;
     l->data = data;
     l->bpe = bpe;
-    l->batches = train_data_trained(data) / (uint64_t)recipe->batch;
+    l->share = share ? *share : (TrainShare){0, 1};
+    VC_ASSERT(l->share.rank < l->share.ranks);
+    l->global = (uint64_t)recipe->batch * l->share.ranks;
+    l->batches = train_data_trained(data) / l->global;
+    VC_ASSERT(l->batches > 0);
     l->slot_count = (size_t)recipe->prefetch + 1; // one is with the consumer
     l->slots = vc_calloc(l->slot_count, sizeof *l->slots);
-    for (size_t i = 0; i < l->slot_count; i++)
+    for (size_t i = 0; i < l->slot_count; i++) {
         train_batch_init(&l->slots[i].batch, recipe, (size_t)recipe->batch);
+        l->slots[i].whole = vc_alloc(l->global, sizeof *l->slots[i].whole);
+        if (l->share.ranks > 1) {
+            l->slots[i].batch.whole = l->slots[i].whole;
+            l->slots[i].batch.whole_count = l->global;
+        }
+    }
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
     start_epoch(l, epoch);
     for (; l->number < number && l->number < l->batches; l->number++) {
-        for (int64_t i = 0; i < recipe->batch; i++)
+        for (uint64_t i = 0; i < l->global; i++)
             next_record(l);
     }
     l->thread_count = (size_t)recipe->workers;
@@ -133,8 +149,10 @@ void train_loader_destroy(TrainLoader **loader)
     pthread_mutex_unlock(&l->lock);
     for (size_t i = 0; i < l->thread_count; i++)
         pthread_join(l->threads[i], NULL);
-    for (size_t i = 0; i < l->slot_count; i++)
+    for (size_t i = 0; i < l->slot_count; i++) {
         train_batch_finish(&l->slots[i].batch);
+        free(l->slots[i].whole);
+    }
     index_order_destroy(&l->order);
     pthread_cond_destroy(&l->changed);
     pthread_mutex_destroy(&l->lock);

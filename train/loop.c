@@ -307,7 +307,7 @@ static bool run_steps(Run *run, VcErr *err)
     if (!train_metrics_open(&run->metrics, run->options->out, run->state.step, err))
         return false;
     run->loader =
-        train_loader_create(run->recipe, run->data, run->bpe, run->state.data.epoch, run->state.data.next_batch);
+        train_loader_create(run->recipe, run->data, run->bpe, NULL, run->state.data.epoch, run->state.data.next_batch);
     run->progress = vc_progress_begin("train", "steps", run->total - run->state.step);
     run->start = run->line_start = vc_now();
     bool ok = train(run, err);

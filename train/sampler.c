@@ -21,7 +21,10 @@ struct TrainSampler {
     TrainPixels *decoded;
     size_t decoded_cap;
     VcStr caption;
+    int32_t *ids; // of a record of another rank
 };
+
+enum { MAX_STAND_INS = 100 }; // in a row, for one bad record: more is not a bad record but a bad set
 
 static const float clip_mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
 static const float clip_std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
@@ -35,6 +38,7 @@ TrainSampler *train_sampler_create(const TrainRecipe *recipe, const TrainData *d
     s->cache = bpe ? bpe_cache_create() : NULL;
     size_t side = (size_t)recipe->image_size;
     s->scaled = vc_alloc(side * side, 3);
+    s->ids = vc_alloc((size_t)recipe->context + TRAIN_CONCEPT_TOKENS, sizeof *s->ids);
     for (int c = 0; c < 3; c++) {
         for (int u = 0; u < 256; u++)
             s->table[c][u] = ((float)u / 255.0f - clip_mean[c]) / clip_std[c];
@@ -52,6 +56,7 @@ void train_sampler_destroy(TrainSampler **sampler)
     free(s->scaled);
     free(s->decoded);
     vc_str_finish(&s->caption);
+    free(s->ids);
     free(s);
     *sampler = NULL;
 }
@@ -195,87 +200,109 @@ static bool fill_image(TrainSampler *s, const IndexRecord *record, uint64_t numb
     return true;
 }
 
-// Rows are written `context` apart; close_up moves them together when the longest is known.
-static bool fill_caption(TrainSampler *s, const IndexRecord *record, VcRng *rng, TrainBatch *b, size_t row, VcErr *err)
+// The independent streams of a record in an epoch. The image's is the record's own.
+enum { STREAM_CAPTION = 1, STREAM_CONCEPTS };
+
+static uint64_t record_seed(const TrainSampler *s, uint64_t epoch, uint64_t number)
 {
-    size_t context = (size_t)s->recipe->context, captions = train_data_captions(record), n;
-    size_t chosen = rng && captions > 1 ? (size_t)vc_rng_below(rng, captions) : 0;
-    int32_t *ids = b->ids + row * context;
+    return vc_mix_seed(vc_mix_seed((uint64_t)s->recipe->seed, epoch + 1), number);
+}
+
+// Writes at most recipe->context ids of a caption, drawn from its stream of `seed`, or the first (NULL). *n: how many.
+static bool put_caption(TrainSampler *s, const IndexRecord *record, const uint64_t *seed, int32_t *ids, size_t *n,
+                        VcErr *err)
+{
+    size_t context = (size_t)s->recipe->context, captions = train_data_captions(record), chosen = 0;
+    if (captions == 0)
+        return vc_fail(err, VC_ERR_FORMAT, "no caption");
+    if (seed && captions > 1) {
+        VcRng rng;
+        vc_rng_seed(&rng, vc_mix_seed(*seed, STREAM_CAPTION));
+        chosen = (size_t)vc_rng_below(&rng, captions);
+    }
     if (s->bpe) {
         vc_str_clear(&s->caption);
         if (!train_data_caption(record, chosen, &s->caption, err))
             return false;
-        n = bpe_encode(s->bpe, s->cache, BPE_CLEAN_HF, vc_str_get(&s->caption), s->caption.len, ids, context);
+        *n = bpe_encode(s->bpe, s->cache, BPE_CLEAN_HF, vc_str_get(&s->caption), s->caption.len, ids, context);
     } else {
         size_t first, count;
-        if (captions == 0)
-            return vc_fail(err, VC_ERR_FORMAT, "no caption");
         train_data_caption_ids(record, chosen, &first, &count);
-        n = count < context ? count : context;
-        for (size_t i = 0; i < n; i++)
+        *n = count < context ? count : context;
+        for (size_t i = 0; i < *n; i++)
             ids[i] = index_int_at(record->caption_ids, first + i);
     }
-    if (n == 0)
-        return vc_fail(err, VC_ERR_FORMAT, "a caption without tokens");
-    b->last[row] = (int32_t)n - 1;
-    return true;
+    return *n > 0 || vc_fail(err, VC_ERR_FORMAT, "a caption without tokens");
 }
 
-// [CLS] and the pieces of the drawn concepts (with replacement), or of all in order.
-static void fill_concepts(TrainSampler *s, const IndexRecord *record, VcRng *rng, TrainBatch *b, size_t row)
+// [CLS] and the pieces of the concepts drawn from their stream of `seed` (with replacement), or of all in order (NULL).
+static size_t put_concepts(const TrainSampler *s, const IndexRecord *record, const uint64_t *seed, int32_t *ids)
 {
-    size_t all = record->concept_lens.count, draws = rng ? (size_t)s->recipe->concept_draws : all, n = 0;
-    int32_t *ids = b->concepts + row * TRAIN_CONCEPT_TOKENS;
+    size_t all = record->concept_lens.count, draws = seed ? (size_t)s->recipe->concept_draws : all, n = 0;
+    VcRng rng;
+    if (seed)
+        vc_rng_seed(&rng, vc_mix_seed(*seed, STREAM_CONCEPTS));
     ids[n++] = index_int_at(record->caption_ids, 0); // [CLS], whatever its number
     for (size_t d = 0; all > 0 && d < draws; d++) {
-        size_t chosen = rng ? (size_t)vc_rng_below(rng, all) : d, first = 0;
+        size_t chosen = seed ? (size_t)vc_rng_below(&rng, all) : d, first = 0;
         for (size_t k = 0; k < chosen; k++)
             first += (size_t)index_int_at(record->concept_lens, k);
         size_t count = (size_t)index_int_at(record->concept_lens, chosen);
         for (size_t i = 0; i < count && n < TRAIN_CONCEPT_TOKENS; i++)
             ids[n++] = index_int_at(record->concept_tokens, first + i);
     }
-    b->concept_last[row] = (int32_t)n - 1;
+    return n;
 }
 
+static bool wants_concepts(const TrainSampler *s)
+{
+    return !s->bpe && s->recipe->concepts;
+}
+
+// Rows of ids are written as far apart as they may get; close_up moves them together when the longest is known.
 static bool fill_row(TrainSampler *s, TrainBatch *b, size_t row, uint64_t number, bool evaluate, VcErr *err)
 {
     const TrainRecipe *r = s->recipe;
-    size_t side = (size_t)r->image_size;
+    size_t side = (size_t)r->image_size, n = 0;
+    const uint64_t seed = record_seed(s, b->epoch, number), *draws = evaluate ? NULL : &seed;
     IndexRecord record;
-    VcRng stream, *rng = NULL;
-    if (!evaluate) {
-        vc_rng_seed(&stream, vc_mix_seed(vc_mix_seed((uint64_t)r->seed, b->epoch + 1), number));
-        rng = &stream;
-    }
+    VcRng image;
+    vc_rng_seed(&image, seed);
     if (!train_data_get(s->data, number, &record, err))
         return false;
     b->image_ids[row] = record.image_id;
-    if (!fill_image(s, &record, number, rng, b->images + row * 3 * side * side, err))
+    if (!fill_image(s, &record, number, draws ? &image : NULL, b->images + row * 3 * side * side, err) ||
+        !put_caption(s, &record, draws, b->ids + row * (size_t)r->context, &n, err))
         return vc_prefix(err, "record %" PRIu64 " (image %" PRId64 ")", number, record.image_id);
-    if (!fill_caption(s, &record, rng, b, row, err))
-        return vc_prefix(err, "record %" PRIu64 " (image %" PRId64 ")", number, record.image_id);
-    if (!s->bpe && r->concepts)
-        fill_concepts(s, &record, rng, b, row);
+    b->last[row] = (int32_t)n - 1;
+    if (wants_concepts(s)) {
+        n = put_concepts(s, &record, draws, b->concepts + row * TRAIN_CONCEPT_TOKENS);
+        b->concept_last[row] = (int32_t)n - 1;
+    }
     return true;
 }
 
-// Moves rows of `wide` ids together to rows as long as the longest, pads, and makes the mask.
-static size_t close_up(int32_t *ids, float *mask, const int32_t *last, size_t rows, size_t wide, int32_t pad)
+static size_t longest_of(const int32_t *last, size_t rows)
 {
     size_t longest = 1;
     for (size_t i = 0; i < rows; i++)
         longest = (size_t)last[i] + 1 > longest ? (size_t)last[i] + 1 : longest;
+    return longest;
+}
+
+// Moves rows of `wide` ids together to rows of `length`, pads, and makes the mask.
+static void close_up(int32_t *ids, float *mask, const int32_t *last, size_t rows, size_t wide, size_t length,
+                     int32_t pad)
+{
     for (size_t i = 0; i < rows; i++) {
         size_t n = (size_t)last[i] + 1;
-        memmove(ids + i * longest, ids + i * wide, n * sizeof *ids);
-        for (size_t j = 0; j < longest; j++) {
-            mask[i * longest + j] = j < n ? 0 : -10000;
+        memmove(ids + i * length, ids + i * wide, n * sizeof *ids);
+        for (size_t j = 0; j < length; j++) {
+            mask[i * length + j] = j < n ? 0 : -10000;
             if (j >= n)
-                ids[i * longest + j] = pad;
+                ids[i * length + j] = pad;
         }
     }
-    return longest;
 }
 
 static void find_groups(TrainBatch *b, size_t rows)
@@ -302,6 +329,28 @@ static uint64_t next_of_part(const TrainData *data, uint64_t record)
     return record;
 }
 
+// Makes room in *tokens and *concepts for what other ranks have in their shares. A record that is bad in itself has a
+// stand-in there as it would have here; one whose image alone is bad is known to its own rank only, which costs that
+// batch the equal padding.
+static void widen(TrainSampler *s, const TrainBatch *b, size_t *tokens, size_t *concepts)
+{
+    for (size_t i = 0; i < b->whole_count; i++) {
+        uint64_t number = b->whole[i];
+        IndexRecord record;
+        size_t n = 0, tries = 0;
+        while (!train_data_get(s->data, number, &record, NULL) && tries++ < MAX_STAND_INS)
+            number = next_of_part(s->data, number);
+        if (tries > MAX_STAND_INS)
+            continue; // the rank that has it stops the run
+        uint64_t seed = record_seed(s, b->epoch, number);
+        if (put_caption(s, &record, &seed, s->ids, &n, NULL) && n > *tokens)
+            *tokens = n;
+        n = wants_concepts(s) ? put_concepts(s, &record, &seed, s->ids) : 0;
+        if (n > *concepts)
+            *concepts = n;
+    }
+}
+
 bool train_sampler_fill(TrainSampler *s, TrainBatch *b, size_t count, bool evaluate, VcErr *err)
 {
     const TrainRecipe *r = s->recipe;
@@ -310,22 +359,24 @@ bool train_sampler_fill(TrainSampler *s, TrainBatch *b, size_t count, bool evalu
         uint64_t number = b->records[i];
         VcErr bad = {0};
         for (size_t tries = 0; !fill_row(s, b, i, number, evaluate, &bad); tries++) {
-            if (r->on_bad == TRAIN_BAD_STOP || tries == 100) {
+            if (r->on_bad == TRAIN_BAD_STOP || tries == MAX_STAND_INS) {
                 if (err)
                     *err = bad;
                 return false;
             }
             b->skipped++;
-            number = next_of_part(s->data, number);
+            b->records[i] = number = next_of_part(s->data, number);
             bad = (VcErr){0};
         }
     }
-    int32_t pad = s->bpe ? bpe_pad_id(s->bpe) : 0;
     b->count = count;
-    b->tokens = close_up(b->ids, b->mask, b->last, count, (size_t)r->context, pad);
-    b->concept_tokens = 0;
-    if (!s->bpe && r->concepts)
-        b->concept_tokens = close_up(b->concepts, b->concept_mask, b->concept_last, count, TRAIN_CONCEPT_TOKENS, 0);
+    b->tokens = longest_of(b->last, count);
+    b->concept_tokens = wants_concepts(s) ? longest_of(b->concept_last, count) : 0;
+    if (!evaluate)
+        widen(s, b, &b->tokens, &b->concept_tokens);
+    close_up(b->ids, b->mask, b->last, count, (size_t)r->context, b->tokens, s->bpe ? bpe_pad_id(s->bpe) : 0);
+    if (wants_concepts(s))
+        close_up(b->concepts, b->concept_mask, b->concept_last, count, TRAIN_CONCEPT_TOKENS, b->concept_tokens, 0);
     find_groups(b, count);
     return true;
 }

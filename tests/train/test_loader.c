@@ -54,7 +54,7 @@ static void hash_run(const char *const *sets, size_t count, uint64_t epoch, uint
 {
     World w;
     open_world(&w, sets, count);
-    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, epoch, number);
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, NULL, epoch, number);
     for (size_t i = 0; i < n; i++) {
         const TrainBatch *batch;
         assert_ok(train_loader_next(loader, &batch, err));
@@ -109,6 +109,58 @@ static void test_resume_position(void **state)
     assert_memory_equal(all + batches, rest, 5 * sizeof *rest);
 }
 
+// The rows of `ranks` loaders of B/ranks pairs are those of one loader of B, to the bit and with the same padding.
+static void check_shares(const char *objective, const char *records, const char *on_bad, uint64_t ranks)
+{
+    enum { ROWS = 16, BATCHES = 9 };
+    World whole, part;
+    const char *sets[] = {objective, records, on_bad, "data.holdout=0.1", "train.batch=16", "data.workers=2"};
+    char batch[32];
+    snprintf(batch, sizeof batch, "train.batch=%d", ROWS / (int)ranks);
+    open_world(&whole, sets, 6);
+    sets[4] = batch;
+    open_world(&part, sets, 6);
+    size_t rows = ROWS / (size_t)ranks, pixels = 3 * 32 * 32;
+    TrainLoader *one = train_loader_create(&whole.recipe, whole.data, whole.bpe, NULL, 1, 1), *shares[8];
+    for (uint64_t r = 0; r < ranks; r++)
+        shares[r] = train_loader_create(&part.recipe, part.data, part.bpe, &(TrainShare){r, ranks}, 1, 1);
+    for (size_t k = 0; k < BATCHES; k++) {
+        const TrainBatch *a, *b;
+        assert_ok(train_loader_next(one, &a, err));
+        for (size_t r = 0; r < ranks; r++) {
+            assert_ok(train_loader_next(shares[r], &b, err));
+            size_t first = r * rows;
+            assert_int_equal(b->count, rows);
+            assert_int_equal(b->epoch, a->epoch);
+            assert_int_equal(b->number, a->number);
+            assert_int_equal(b->tokens, a->tokens);
+            assert_int_equal(b->concept_tokens, a->concept_tokens);
+            assert_memory_equal(b->records, a->records + first, rows * sizeof *b->records);
+            assert_memory_equal(b->images, a->images + first * pixels, rows * pixels * sizeof *b->images);
+            assert_memory_equal(b->ids, a->ids + first * a->tokens, rows * a->tokens * sizeof *b->ids);
+            assert_memory_equal(b->mask, a->mask + first * a->tokens, rows * a->tokens * sizeof *b->mask);
+            assert_memory_equal(b->concepts, a->concepts + first * a->concept_tokens,
+                                rows * a->concept_tokens * sizeof *b->concepts);
+        }
+    }
+    for (uint64_t r = 0; r < ranks; r++) {
+        assert_int_equal(train_loader_batches(shares[r]), train_loader_batches(one));
+        train_loader_destroy(&shares[r]);
+    }
+    train_loader_destroy(&one);
+    close_world(&part);
+    close_world(&whole);
+}
+
+static void test_shares(void **state)
+{
+    (void)state;
+    check_shares("objective=vicha-itc", "data.records=records", "data.on_bad=stop", 2);
+    check_shares("objective=vicha-itc", "data.records=[\"records\",\"more\"]", "data.on_bad=stop", 8);
+    check_shares("objective=clip", "data.records=more", "data.on_bad=stop", 4);
+    check_shares("objective=clip", "data.records=broken", "data.on_bad=skip", 2);
+}
+
 // Every record of the training part comes once an epoch, no held-out one ever, and epochs differ.
 static void test_epochs(void **state)
 {
@@ -118,7 +170,7 @@ static void test_epochs(void **state)
     uint64_t total = train_data_total(w.data), batches = train_data_trained(w.data) / 16;
     uint8_t *seen = vc_calloc(total, 1);
     uint64_t first[2] = {0};
-    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, 0, 0);
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, NULL, 0, 0);
     for (uint64_t epoch = 0; epoch < 2; epoch++) {
         for (uint64_t b = 0; b < batches; b++) {
             const TrainBatch *batch;
@@ -148,7 +200,7 @@ static void test_batch_contents(void **state)
     (void)state;
     World w;
     open_world(&w, NULL, 0);
-    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, 0, 0);
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, NULL, 0, 0);
     const TrainBatch *b;
     assert_ok(train_loader_next(loader, &b, err));
     bool shared = false;
@@ -176,7 +228,7 @@ static void test_concepts(void **state)
     World w;
     const char *sets[] = {"objective=vicha-itc", "model.concept_draws=3"};
     open_world(&w, sets, 2);
-    TrainLoader *loader = train_loader_create(&w.recipe, w.data, NULL, 0, 0);
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, NULL, NULL, 0, 0);
     const TrainBatch *b;
     assert_ok(train_loader_next(loader, &b, err));
     assert_in_range(b->concept_tokens, 4, 7); // [CLS], three draws of a one- or a two-piece concept
@@ -233,7 +285,7 @@ static void test_bad_record(void **state)
     World w;
     const char *stop[] = {"data.records=broken", "data.holdout=0"};
     open_world(&w, stop, 2);
-    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, 0, 0);
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, NULL, 0, 0);
     const TrainBatch *b;
     VcErr cause = {0};
     bool failed = false;
@@ -249,7 +301,7 @@ static void test_bad_record(void **state)
         const char *skip_it[] = {"data.records=broken", "data.holdout=0", "data.on_bad=skip",
                                  k ? "data.workers=3" : "data.workers=1"};
         open_world(&w, skip_it, 4);
-        loader = train_loader_create(&w.recipe, w.data, w.bpe, 0, 0);
+        loader = train_loader_create(&w.recipe, w.data, w.bpe, NULL, 0, 0);
         size_t skipped = 0;
         for (size_t i = 0; i < 6; i++) {
             assert_ok(train_loader_next(loader, &b, err));
@@ -293,7 +345,7 @@ static void test_two_sets(void **state)
     assert_int_equal(record.image_id, 1);
     assert_int_equal(train_data_captions(&record), 2);
     char seen[160] = {0};
-    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, 0, 0);
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, NULL, 0, 0);
     for (int i = 0; i < 10; i++) {
         const TrainBatch *b;
         assert_ok(train_loader_next(loader, &b, err));
@@ -327,10 +379,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_for_threads), cmocka_unit_test(test_resume_position),
-        cmocka_unit_test(test_epochs),           cmocka_unit_test(test_batch_contents),
-        cmocka_unit_test(test_concepts),         cmocka_unit_test(test_random_crop),
-        cmocka_unit_test(test_bad_record),       cmocka_unit_test(test_wrong_sets),
-        cmocka_unit_test(test_two_sets),
+        cmocka_unit_test(test_shares),           cmocka_unit_test(test_epochs),
+        cmocka_unit_test(test_batch_contents),   cmocka_unit_test(test_concepts),
+        cmocka_unit_test(test_random_crop),      cmocka_unit_test(test_bad_record),
+        cmocka_unit_test(test_wrong_sets),       cmocka_unit_test(test_two_sets),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
