@@ -8,9 +8,9 @@ static uint32_t mask_of(const char *name)
     if (strcmp(name, "none") == 0)
         return 0;
     if (strcmp(name, "avx2") == 0)
-        return VC_CPU_AVX2;
+        return VC_CPU_AVX2 | VC_CPU_CLMUL;
     if (strcmp(name, "avx512") == 0)
-        return VC_CPU_AVX2 | VC_CPU_AVX512;
+        return VC_CPU_AVX2 | VC_CPU_CLMUL | VC_CPU_AVX512;
     // A misspelt mask must not silently test the wrong thing.
     fprintf(stderr, "vicha: error: VC_CPU='%s' is not one of none, avx2, avx512, all\n", name);
     abort();
@@ -21,6 +21,8 @@ uint32_t vc_cpu_flags(void)
     uint32_t flags = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
+    if (__builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1"))
+        flags |= VC_CPU_CLMUL;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         flags |= VC_CPU_AVX2; // every processor with AVX2 and FMA has F16C
     if ((flags & VC_CPU_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -40,8 +42,11 @@ void vc_cpu_describe(uint32_t flags, char out[64])
     static const struct {
         uint32_t flag;
         const char *name;
-    } names[] = {
-        {VC_CPU_AVX2, "avx2"}, {VC_CPU_AVX512, "avx512"}, {VC_CPU_AVX512_VNNI, "vnni"}, {VC_CPU_AVX512_BF16, "bf16"}};
+    } names[] = {{VC_CPU_AVX2, "avx2"},
+                 {VC_CPU_AVX512, "avx512"},
+                 {VC_CPU_AVX512_VNNI, "vnni"},
+                 {VC_CPU_AVX512_BF16, "bf16"},
+                 {VC_CPU_CLMUL, "clmul"}};
     size_t len = 0;
     out[0] = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

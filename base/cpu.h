@@ -10,6 +10,7 @@ enum {
     VC_CPU_AVX512 = 1u << 1, // F, BW, DQ, VL
     VC_CPU_AVX512_VNNI = 1u << 2,
     VC_CPU_AVX512_BF16 = 1u << 3,
+    VC_CPU_CLMUL = 1u << 4, // PCLMULQDQ + SSE4.1
 };
 
 // A function of its own for an instruction set: compiled everywhere, called only where vc_cpu_flags has it.

@@ -3,6 +3,7 @@
 // filled up with zeros. Checksums of the blocks are in PATH.crc.
 #include "concepts/vectors.h"
 
+#include "base/crc32.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -14,7 +15,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "vector files are little-endian and mapped as they are"
@@ -57,7 +57,7 @@ static void header_encode(const Header *h, uint8_t out[VECTORS_HEADER_BYTES])
     put32(out + AT_ROW_BYTES, h->row_bytes);
     put32(out + AT_BLOCK_ROWS, VECTORS_BLOCK_ROWS);
     memcpy(out + AT_HASH, h->hash, 32);
-    put32(out + AT_CRC, (uint32_t)crc32_z(0, out, AT_CRC));
+    put32(out + AT_CRC, vc_crc32(out, AT_CRC));
 }
 
 static bool header_decode(Header *h, const uint8_t *p, size_t size, const char *path, VcErr *err)
@@ -68,7 +68,7 @@ static bool header_decode(Header *h, const uint8_t *p, size_t size, const char *
     }
     if (memcmp(p, magic, sizeof magic) != 0)
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is no vector file: it does not start with VCVEC 1", path);
-    if (get32(p + AT_CRC) != (uint32_t)crc32_z(0, p, AT_CRC))
+    if (get32(p + AT_CRC) != vc_crc32(p, AT_CRC))
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is damaged: the checksum of its header is wrong", path);
     *h = (Header){get32(p + AT_DIM), get32(p + AT_DTYPE), get32(p + AT_ROW_BYTES), 0, {0}};
     memcpy(&h->rows, p + AT_ROWS, 8);
@@ -218,7 +218,7 @@ static bool flush_block(VectorsWriter *w, VcErr *err)
     if (w->on_disk == h->rows)
         return true;
     uint64_t number = w->on_disk / VECTORS_BLOCK_ROWS, first = number * VECTORS_BLOCK_ROWS;
-    uint32_t crc = (uint32_t)crc32_z(0, w->block, (size_t)VECTORS_BLOCK_ROWS * h->row_bytes);
+    uint32_t crc = vc_crc32(w->block, (size_t)VECTORS_BLOCK_ROWS * h->row_bytes);
     if (!pwrite_all(w->fd, w->block + (w->on_disk - first) * h->row_bytes,
                     (size_t)(h->rows - w->on_disk) * h->row_bytes, row_at(h, w->on_disk), w->path, err) ||
         !pwrite_all(w->crc_fd, &crc, sizeof crc, 4 * number, w->crc_path, err))
@@ -386,7 +386,7 @@ bool vectors_reader_verify(const VectorsReader *r, VcErr *err)
         if (at + bytes > r->map.size) {
             ok = vc_fail(err, VC_ERR_FORMAT, "'%s' is short: block %llu ends past the file", r->path,
                          (unsigned long long)i);
-        } else if ((uint32_t)crc32_z(0, r->map.data + at, bytes) != get32(crc.data + 4 * i)) {
+        } else if (vc_crc32(r->map.data + at, bytes) != get32(crc.data + 4 * i)) {
             ok = vc_fail(err, VC_ERR_FORMAT, "'%s' is damaged: the checksum of block %llu (rows %llu to %llu) is wrong",
                          r->path, (unsigned long long)i, (unsigned long long)i * VECTORS_BLOCK_ROWS,
                          (unsigned long long)(i + 1) * VECTORS_BLOCK_ROWS - 1);

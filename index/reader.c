@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "index/reader.h"
 
+#include "base/crc32.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -18,6 +19,7 @@ typedef struct {
 struct IndexReader {
     char *dir;
     IndexReaderOptions options;
+    VcCrc32Fn crc32;
     MdsIndex index;
     Shard *shards;
     uint64_t *first; // number of a shard's first record; index.count + 1 values
@@ -65,6 +67,7 @@ bool index_reader_open(IndexReader **out, const char *dir, const IndexReaderOpti
     r->dir = vc_strdup(dir);
     if (options != NULL)
         r->options = *options;
+    r->crc32 = vc_crc32_best();
     r->index = index;
     r->shards = vc_calloc(index.count + 1, sizeof *r->shards);
     r->first = vc_calloc(index.count + 1, sizeof *r->first);
@@ -170,7 +173,7 @@ static bool record_bytes(const IndexReader *r, uint64_t i, const uint8_t **data,
         return vc_fail(err, VC_ERR_FORMAT, "its offsets changed since the set was opened");
     *data = s->map.data + begin;
     *n = end - begin;
-    if (r->options.crc && s->vix.data != NULL && vix_crc32(*data, *n) != vix_crc(s->vix.data, *local))
+    if (r->options.crc && s->vix.data != NULL && r->crc32(*data, *n) != vix_crc(s->vix.data, *local))
         return vc_fail(err, VC_ERR_FORMAT, "its CRC is not the one in the side index");
     return true;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "index/reader.h"
 
+#include "base/crc32.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -37,7 +38,7 @@ static bool check_record(const Verify *v, const MdsEntry *e, const RecordColumns
 {
     const uint8_t *data = shard + shard_offset(shard, i);
     size_t n = shard_offset(shard, i + 1) - shard_offset(shard, i);
-    if (vix != NULL && vix_crc32(data, n) != vix_crc(vix, i))
+    if (vix != NULL && vc_crc32(data, n) != vix_crc(vix, i))
         return vc_fail(err, VC_ERR_FORMAT, "its CRC is not the one in the side index");
     if (columns == NULL) {
         MdsField fields[MDS_MAX_COLUMNS];

@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "index/vix.h"
 
+#include "base/crc32.h"
 #include "base/hash.h"
 #include "base/mem.h"
 
-#include <zlib.h>
-
 static const char magic[8] = {'V', 'C', 'V', 'I', 'X', 0, 0, 1};
-
-uint32_t vix_crc32(const void *data, size_t n)
-{
-    return (uint32_t)crc32_z(0, data, n);
-}
 
 char *vix_path(const char *dir, const char *basename)
 {
@@ -50,7 +44,7 @@ void vix_put(VcStr *out, uint64_t size, uint64_t xxh64, const int64_t *ids, cons
         vc_str_putn(out, &crcs[i], 4);
         vc_str_putn(out, &zero, 4);
     }
-    uint32_t crc = vix_crc32(out->data + begin, out->len - begin);
+    uint32_t crc = vc_crc32(out->data + begin, out->len - begin);
     vc_str_putn(out, &crc, 4);
 }
 
@@ -68,7 +62,7 @@ bool vix_build(VcStr *out, const uint8_t *shard, const MdsEntry *entry, VcErr *e
         size_t n = shard_offset(shard, i + 1) - shard_offset(shard, i);
         MdsField fields[MDS_MAX_COLUMNS];
         ids[i] = -1;
-        crcs[i] = vix_crc32(record, n);
+        crcs[i] = vc_crc32(record, n);
         ok = mds_record_parse(&entry->schema, record, n, fields, err) || vc_prefix(err, "record %u", i);
         if (ok && column >= 0 && fields[column].size == 8)
             ids[i] = (int64_t)get64(fields[column].data);
@@ -91,7 +85,7 @@ bool vix_check(const uint8_t *data, size_t n, const MdsEntry *entry, VcErr *err)
         return vc_fail(err, VC_ERR_FORMAT, "counts %u entries of %u bytes in %zu bytes; the shard has %llu records",
                        count, size, n, (unsigned long long)entry->samples);
     }
-    if (get32(data + n - 4) != vix_crc32(data, n - 4))
+    if (get32(data + n - 4) != vc_crc32(data, n - 4))
         return vc_fail(err, VC_ERR_FORMAT, "its own CRC does not match");
     if (get64(data + 16) != entry->raw.bytes) {
         return vc_fail(err, VC_ERR_FORMAT, "is for a shard of %llu bytes, index.json says %llu",

@@ -21,7 +21,6 @@ bool vix_check(const uint8_t *data, size_t n, const MdsEntry *entry, VcErr *err)
 int64_t vix_id(const uint8_t *data, uint64_t record);
 uint32_t vix_crc(const uint8_t *data, uint64_t record);
 
-uint32_t vix_crc32(const void *data, size_t n);        // CRC-32 with zlib's polynomial
 char *vix_path(const char *dir, const char *basename); // DIR/BASENAME.vix, freed with free()
 
 // Offset of record i from the table of a mapped shard (unaligned).

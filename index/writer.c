@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "index/writer.h"
 
+#include "base/crc32.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -429,7 +430,7 @@ bool index_writer_add(IndexWriter *w, int64_t image_id, const MdsField *fields, 
     grow(w);
     w->ends[w->count] = (uint32_t)w->body.len;
     w->ids[w->count] = image_id;
-    w->crcs[w->count] = vix_crc32(w->body.data + begin, w->body.len - begin);
+    w->crcs[w->count] = vc_crc32(w->body.data + begin, w->body.len - begin);
     w->count++;
     return true;
 }
