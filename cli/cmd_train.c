@@ -16,8 +16,10 @@ static const CliHelp help = {
     .details =
         "RECIPE is a JSON file; 'vicha train --keys' lists its keys with defaults and ranges. Objective \"clip\" "
         "trains a\n"
-        "two-tower CLIP and leaves it in DIR/model, ready for --clip of the other commands; \"vicha-itc\" trains the\n"
-        "image tower with concepts and the text encoder of ViCHA with the contrastive loss alone.\n"
+        "two-tower CLIP and leaves it in DIR/model, ready for --clip of the other commands; \"vicha\" is ViCHA's\n"
+        "pretraining: concepts, contrast with momentum teachers and a queue, hidden layers, matching, masked words "
+        "and\n"
+        "patches; loss.* and model.* switch the parts (with itc, itm and mlm alone and without concepts it is ALBEF).\n"
         "DIR receives recipe.json (every key), metrics.jsonl, loss.svg, checkpoints/ and model/.\n"
         "A DIR with checkpoints goes on from the newest one, to the same bits as without the stop; --restart starts "
         "over.\n"

@@ -96,7 +96,7 @@ run_all() {
     stage index-b "pack part B as records with concepts" \
         "$vicha" index -w "$out/b" --vocab "$out/scenes-b/vocab.txt"
     stage pretrain "a short pretraining on part B: image tower with concepts, text encoder, contrastive loss" \
-        "$vicha" train "$here/recipes/vicha-itc.json" -w "$out/b" --out "$out/pretrain" $pretrain_sets
+        "$vicha" train "$here/recipes/vicha.json" -w "$out/b" --out "$out/pretrain" $pretrain_sets
 }
 
 show_query() {

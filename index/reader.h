@@ -115,6 +115,8 @@ bool index_image_z_put(VcStr *out, const uint8_t *pixels, uint32_t width, uint32
 
 // The size of the vocabulary a set of ours was made with (records.json), 0 when that is not known.
 int32_t index_set_vocabulary(const char *dir);
+// The number of [MASK] in that vocabulary, -1 when that is not known.
+int32_t index_set_mask_id(const char *dir);
 
 typedef struct {
     uint64_t records, shards, bytes, bad, unchecked; // unchecked: shards without a side index

@@ -62,15 +62,27 @@ void set_hash_file(MdsFile *f, const uint8_t *data, uint64_t n)
     f->bytes = n;
 }
 
-int32_t index_set_vocabulary(const char *dir)
+static int64_t records_number(const char *dir, const char *key, int64_t otherwise)
 {
     VcErr ignored;
     VcJson *json = NULL;
     char *path = vc_path_join(dir, "records.json");
-    int64_t size = 0;
+    int64_t found = otherwise;
     if (vc_exists(path) && vc_json_read_file(&json, path, 1 << 20, &ignored))
-        size = vc_json_int(vc_json_member(json, "vocabulary_size"), 0);
+        found = vc_json_int(vc_json_member(json, key), otherwise);
     vc_json_destroy(&json);
     free(path);
+    return found;
+}
+
+int32_t index_set_vocabulary(const char *dir)
+{
+    const int64_t size = records_number(dir, "vocabulary_size", 0);
     return size > 0 && size <= INT32_MAX ? (int32_t)size : 0;
+}
+
+int32_t index_set_mask_id(const char *dir)
+{
+    const int64_t id = records_number(dir, "mask_id", -1);
+    return id >= 0 && id <= INT32_MAX ? (int32_t)id : -1;
 }

@@ -104,11 +104,13 @@ static bool put_provenance(VcStr *out, const Set *set, VcErr *err)
     vc_str_put(out, ",\n \"extract_settings\": ");
     ok = ok && put_query_text(out, &s, "SELECT settings FROM extract_progress ORDER BY source_id LIMIT 1", err);
     vc_str_putf(out,
-                ",\n \"caption_words\": %d, \"caption_max_tokens\": %d, \"vocabulary_size\": %zu,\n \"skipped\": "
+                ",\n \"caption_words\": %d, \"caption_max_tokens\": %d, \"vocabulary_size\": %zu, \"mask_id\": %d,\n "
+                "\"skipped\": "
                 "{\"no_caption\": %llu, \"no_concepts\": %llu, \"not_mined\": %llu, \"unreadable\": %llu}",
                 (int)INDEX_CAPTION_WORDS, (int)INDEX_MAX_TOKENS, wordpiece_size(s.wp),
-                (unsigned long long)set->no_caption, (unsigned long long)set->no_concepts,
-                (unsigned long long)set->not_mined, (unsigned long long)set->unreadable);
+                (int)wordpiece_special(s.wp, WORDPIECE_MASK), (unsigned long long)set->no_caption,
+                (unsigned long long)set->no_concepts, (unsigned long long)set->not_mined,
+                (unsigned long long)set->unreadable);
     return ok;
 }
 

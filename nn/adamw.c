@@ -101,3 +101,23 @@ double nn_clip_scale(double norm, double max_norm)
         return 1;
     return max_norm / (norm + 1e-6);
 }
+
+typedef struct {
+    nn_real *m;
+    const nn_real *p;
+    nn_real keep, take;
+} EmaJob;
+
+static void ema_chunk(void *arg, size_t begin, size_t end, size_t worker)
+{
+    (void)worker;
+    const EmaJob *job = arg;
+    for (size_t i = begin; i < end; i++)
+        job->m[i] = job->keep * job->m[i] + job->take * job->p[i];
+}
+
+void nn_ema(const NnContext *ctx, nn_real *m, const nn_real *p, double keep, size_t n)
+{
+    EmaJob job = {m, p, (nn_real)keep, (nn_real)(1 - keep)};
+    vc_parallel_for(ctx->pool, n, NN_CHUNK, ema_chunk, &job);
+}

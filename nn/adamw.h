@@ -23,3 +23,6 @@ double nn_grad_norm(const NnContext *ctx, const NnParams *params);
 // The grad_scale that keeps the norm at or under max_norm, as torch.nn.utils.clip_grad_norm_: min(1, max/(norm+1e-6)).
 // max_norm <= 0: 1, no clipping. A norm that is not finite gives 0 or NaN: look at it before stepping.
 double nn_clip_scale(double norm, double max_norm);
+
+// A momentum copy: m[n] = keep m + (1 - keep) p.
+void nn_ema(const NnContext *ctx, nn_real *m, const nn_real *p, double keep, size_t n);

@@ -62,6 +62,22 @@ void nn_tape_record(NnTape *t, bool on)
     t->record = on;
 }
 
+bool nn_tape_recording(const NnTape *t)
+{
+    return t->record;
+}
+
+NnTapeMark nn_tape_mark(const NnTape *t)
+{
+    return (NnTapeMark){vc_arena_mark(t->arena), t->count};
+}
+
+void nn_tape_release(NnTape *t, NnTapeMark mark)
+{
+    VC_ASSERT(t->count == mark.count);
+    vc_arena_release(t->arena, mark.arena);
+}
+
 size_t nn_tape_peak(const NnTape *t)
 {
     return vc_arena_peak(t->arena);

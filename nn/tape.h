@@ -62,13 +62,24 @@ typedef struct {
 typedef struct NnTape NnTape;
 NnTape *nn_tape_create(const NnContext *ctx); // ctx is borrowed and must outlive the tape
 void nn_tape_destroy(NnTape **tape);          // NULL allowed; clears
-void nn_tape_reset(NnTape *t);                // forget everything recorded; all variables die, memory is kept
+const NnContext *nn_tape_context(const NnTape *t);
+void nn_tape_reset(NnTape *t); // forget everything recorded; all variables die, memory is kept
 // false: what follows is computed but not recorded (evaluation, momentum teachers). true after create and reset.
 void nn_tape_record(NnTape *t, bool on);
+bool nn_tape_recording(const NnTape *t);
+// Gives back all variables made since the mark. Nothing may have been recorded since (VC_ASSERT): for passes without
+// gradients, whose values are not needed once the next layer has been computed.
+typedef struct {
+    VcArenaMark arena;
+    size_t count;
+} NnTapeMark;
+NnTapeMark nn_tape_mark(const NnTape *t);
+void nn_tape_release(NnTape *t, NnTapeMark mark);
 size_t nn_tape_peak(const NnTape *t);        // most bytes ever held
 size_t nn_tape_count(const NnTape *t);       // ops recorded since the reset
 nn_real *nn_tape_alloc(NnTape *t, size_t n); // n reals in the arena, uninitialised
 int32_t *nn_tape_alloc_ids(NnTape *t, size_t n);
+void *nn_tape_bytes(NnTape *t, size_t n); // n bytes in the arena, uninitialised
 
 NnVar *nn_input(NnTape *t, const nn_real *value, NnShape shape);         // a constant, by reference
 NnVar *nn_leaf(NnTape *t, nn_real *value, nn_real *grad, NnShape shape); // gradient is added to grad, by reference

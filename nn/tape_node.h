@@ -23,8 +23,6 @@ struct NnNode {
     const void *saved; // what backward reads, of the op's own type, in the arena
 };
 
-const NnContext *nn_tape_context(const NnTape *t);
-void *nn_tape_bytes(NnTape *t, size_t n); // from the arena
 // A new variable with its own memory.
 NnVar *nn_tape_var(NnTape *t, NnShape shape);
 // Whether an op on these inputs will be recorded: only then values for backward must be kept.

@@ -3,6 +3,7 @@
 // S pixels on a side. Threads: a batch belongs to one thread at a time.
 #pragma once
 
+#include "nn/nn.h"
 #include "train/recipe.h"
 
 #include <stddef.h>
@@ -14,12 +15,12 @@ typedef struct {
     size_t count;           // B
     size_t tokens;          // T: longest caption of the (global) batch
     size_t concept_tokens;  // K: longest concept string of the (global) batch, 0 without concepts
-    float *images;          // [B,3,S,S], normalised
+    nn_real *images;        // [B,3,S,S], normalised
     int32_t *ids;           // [B,T], padded
     int32_t *last;          // [B]: position of the last token of each caption (the end token of CLIP)
-    float *mask;            // [B,T]: 0, or -10000 on padding: added to attention scores
+    nn_real *mask;          // [B,T]: 0, or -10000 on padding: added to attention scores
     int32_t *concepts;      // [B,K], padded
-    float *concept_mask;    // [B,K]
+    nn_real *concept_mask;  // [B,K]
     int32_t *concept_last;  // [B]
     int32_t *group;         // [B]: first pair of the batch with the same caption
     uint64_t *records;      // [B]: record numbers, stand-ins for bad ones included

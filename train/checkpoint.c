@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "train/model/state.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -37,17 +38,31 @@ static bool remove_flat(const char *dir, VcErr *err)
     return ok;
 }
 
-static bool save_tensors(const char *dir, const NnParams *params, bool moments, VcErr *err)
+static bool save_file(const char *dir, const char *name, const NnToStore *tensors, size_t n, VcErr *err)
 {
-    size_t n = params->count * (moments ? 2 : 1);
-    NnToStore *tensors = vc_calloc(n, sizeof *tensors);
+    const NnMetadata format = {"format", "pt"};
+    char *path = vc_path_join(dir, name);
+    bool ok = nn_safetensors_write(path, tensors, n, &format, 1, NN_STORE_SORTED, err);
+    free(path);
+    return ok;
+}
+
+static bool save_model(const char *dir, const TrainModel *model, VcErr *err)
+{
+    NnToStore *tensors;
+    VcArena *arena = vc_arena_create("checkpoint");
+    size_t n = train_model_tensors(model, arena, &tensors);
+    bool ok = save_file(dir, model_name, tensors, n, err);
+    vc_arena_destroy(&arena);
+    return ok;
+}
+
+static bool save_moments(const char *dir, const NnParams *params, VcErr *err)
+{
+    NnToStore *tensors = vc_calloc(2 * params->count, sizeof *tensors);
     VcArena *names = vc_arena_create("names");
     for (size_t i = 0; i < params->count; i++) {
         const NnParamInfo *p = &params->items[i];
-        if (!moments) {
-            tensors[i] = (NnToStore){p->name, NN_F32, p->shape, params->value + p->offset};
-            continue;
-        }
         static const char *const endings[] = {".exp_avg", ".exp_avg_sq"};
         for (size_t k = 0; k < 2; k++) {
             size_t size = strlen(p->name) + 16;
@@ -56,10 +71,7 @@ static bool save_tensors(const char *dir, const NnParams *params, bool moments, 
             tensors[2 * i + k] = (NnToStore){name, NN_F32, p->shape, (k ? params->v : params->m) + p->offset};
         }
     }
-    const NnMetadata format = {"format", "pt"};
-    char *path = vc_path_join(dir, moments ? optimizer_name : model_name);
-    bool ok = nn_safetensors_write(path, tensors, n, &format, 1, NN_STORE_SORTED, err);
-    free(path);
+    bool ok = save_file(dir, optimizer_name, tensors, 2 * params->count, err);
     free(tensors);
     vc_arena_destroy(&names);
     return ok;
@@ -72,8 +84,11 @@ static bool save_state(const char *dir, const TrainState *s, VcErr *err)
     index_state_put(&text, &s->data);
     vc_str_putf(&text,
                 ", \"loss_sum\": %.17g, \"loss_count\": %" PRIu64 ", \"recipe\": \"%016" PRIx64
-                "\", \"tokenizer\": \"%016" PRIx64 "\", \"seconds\": %.3f}\n",
+                "\", \"tokenizer\": \"%016" PRIx64 "\", \"seconds\": %.3f, \"part_sums\": [",
                 s->loss_sum, s->loss_count, s->recipe, s->tokenizer, s->seconds);
+    for (size_t i = 0; i < TRAIN_MAX_LOSSES; i++)
+        vc_str_putf(&text, "%s%.17g", i ? ", " : "", s->part_sums[i]);
+    vc_str_put(&text, "]}\n");
     char *path = vc_path_join(dir, state_name);
     bool ok = vc_write_file(path, text.data, text.len, err);
     free(path);
@@ -172,12 +187,12 @@ static bool remove_old(const char *parent, size_t keep, VcErr *err)
     return ok;
 }
 
-bool train_checkpoint_save(const char *run, const TrainState *state, const NnParams *params, size_t keep, VcErr *err)
+bool train_checkpoint_save(const char *run, const TrainState *state, const TrainModel *model, size_t keep, VcErr *err)
 {
     char *parent = checkpoints_folder(run);
     char *path = step_folder(parent, state->step, ""), *tmp = step_folder(parent, state->step, ".tmp");
-    bool written = remove_flat(tmp, err) && vc_make_dirs(tmp, err) && save_tensors(tmp, params, false, err) &&
-                   save_tensors(tmp, params, true, err) && save_state(tmp, state, err) && save_sums(tmp, err);
+    bool written = remove_flat(tmp, err) && vc_make_dirs(tmp, err) && save_model(tmp, model, err) &&
+                   save_moments(tmp, &model->params, err) && save_state(tmp, state, err) && save_sums(tmp, err);
     bool ok = written && remove_flat(path, err) &&
               (rename(tmp, path) == 0 || vc_fail_errno(err, "cannot rename '%s' to '%s'", tmp, path)) &&
               vc_sync_parent(path, err);
@@ -280,6 +295,9 @@ static bool parse_state(const char *file, TrainState *s, VcErr *err)
          vc_json_get_number(json, "seconds", &s->seconds, file, err) &&
          get_hash(json, "recipe", &s->recipe, file, err) && get_hash(json, "tokenizer", &s->tokenizer, file, err) &&
          index_state_parse(&s->data, vc_json_member(json, "data"), file, err);
+    const VcJson *parts = vc_json_member(json, "part_sums");
+    for (size_t i = 0; ok && i < TRAIN_MAX_LOSSES; i++)
+        s->part_sums[i] = vc_json_number(vc_json_item(parts, i), 0);
     vc_json_destroy(&json);
     return ok;
 }
@@ -300,23 +318,29 @@ bool train_checkpoint_state(const char *path, TrainState *state, VcErr *err)
     return ok || damaged(path, err);
 }
 
-bool train_checkpoint_load(const char *path, NnParams *params, VcErr *err)
+static bool load_moments(NnParams *params, const NnSafetensors *st, VcErr *err)
 {
-    NnSafetensors *model = NULL, *optimizer = NULL;
-    char *model_path = vc_path_join(path, model_name), *optimizer_path = vc_path_join(path, optimizer_name);
-    bool ok = nn_safetensors_open(&model, model_path, err) && nn_safetensors_open(&optimizer, optimizer_path, err);
     VcStr name = {0};
+    bool ok = true;
     for (size_t i = 0; ok && i < params->count; i++) {
         const NnParamInfo *p = &params->items[i];
-        ok = nn_safetensors_load_raw(model, p->name, NN_F32, p->shape, params->value + p->offset, err);
         vc_str_clear(&name);
         vc_str_putf(&name, "%s.exp_avg", p->name);
-        ok = ok && nn_safetensors_load_raw(optimizer, name.data, NN_F32, p->shape, params->m + p->offset, err);
+        ok = nn_safetensors_load_raw(st, name.data, NN_F32, p->shape, params->m + p->offset, err);
         vc_str_put(&name, "_sq");
-        ok = ok && nn_safetensors_load_raw(optimizer, name.data, NN_F32, p->shape, params->v + p->offset, err);
+        ok = ok && nn_safetensors_load_raw(st, name.data, NN_F32, p->shape, params->v + p->offset, err);
     }
     vc_str_finish(&name);
-    nn_safetensors_close(&model);
+    return ok;
+}
+
+bool train_checkpoint_load(const char *path, TrainModel *model, VcErr *err)
+{
+    NnSafetensors *weights = NULL, *optimizer = NULL;
+    char *model_path = vc_path_join(path, model_name), *optimizer_path = vc_path_join(path, optimizer_name);
+    bool ok = nn_safetensors_open(&weights, model_path, err) && nn_safetensors_open(&optimizer, optimizer_path, err) &&
+              train_model_read(model, weights, err) && load_moments(&model->params, optimizer, err);
+    nn_safetensors_close(&weights);
     nn_safetensors_close(&optimizer);
     free(model_path);
     free(optimizer_path);

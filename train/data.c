@@ -18,6 +18,7 @@ struct TrainData {
     uint64_t *shards; // sizes of all shards of all sets
     size_t shard_count;
     int32_t words; // entries of the WordPiece vocabulary
+    int32_t mask;  // number of [MASK] in it
     char fingerprint[65];
     TrainCache *cache;
 };
@@ -77,7 +78,22 @@ static bool find_words(TrainData *d, const char *dir, VcErr *err)
                        (int)(d->words > 0 ? d->words : words));
     }
     d->words = words;
+    if (d->mask < 0)
+        d->mask = d->recipe->mask_id >= 0 ? (int32_t)d->recipe->mask_id : index_set_mask_id(dir);
     return true;
+}
+
+// bert-base-uncased's where nobody says anything else.
+static bool check_mask(TrainData *d, VcErr *err)
+{
+    enum { BERT_MASK = 103 };
+    if (d->recipe->objective == TRAIN_CLIP || d->recipe->loss_mlm == 0)
+        return true;
+    if (d->mask < 0)
+        d->mask = BERT_MASK;
+    return d->mask < d->words ||
+           vc_fail(err, VC_ERR_USAGE, "[MASK] would be word %d of a vocabulary of %d: set tokenizer.mask", (int)d->mask,
+                   (int)d->words);
 }
 
 static bool open_set(TrainData *d, size_t i, const char *workspace, VcErr *err)
@@ -129,13 +145,14 @@ bool train_data_open(TrainData **out, const TrainRecipe *recipe, const char *wor
 {
     TrainData *d = vc_calloc(1, sizeof *d);
     d->recipe = recipe;
+    d->mask = -1;
     d->count = recipe->records.count;
     d->readers = vc_calloc(d->count, sizeof(void *));
     d->first = vc_calloc(d->count, sizeof *d->first);
     bool ok = true;
     for (size_t i = 0; ok && i < d->count; i++)
         ok = open_set(d, i, workspace, err);
-    if (!ok) {
+    if (!ok || !check_mask(d, err)) {
         train_data_close(&d);
         return false;
     }
@@ -149,6 +166,11 @@ bool train_data_open(TrainData **out, const TrainRecipe *recipe, const char *wor
     d->cache = train_cache_create(d->total, (size_t)recipe->cache_mib << 20);
     *out = d;
     return true;
+}
+
+int32_t train_data_mask_id(const TrainData *data)
+{
+    return data->mask;
 }
 
 size_t train_data_word_vocabulary(const TrainData *data)

@@ -24,6 +24,8 @@ uint64_t train_data_trained(const TrainData *data); // total without the held-ou
 bool train_data_held_out(const TrainData *data, uint64_t record);
 // Entries of the WordPiece vocabulary of the records: recipe->word_vocab, or what their records.json says.
 size_t train_data_word_vocabulary(const TrainData *data);
+// The number of [MASK] in it: recipe->mask_id, or what the first records say, or 103.
+int32_t train_data_mask_id(const TrainData *data);
 const char *train_data_fingerprint(const TrainData *data); // 64 hex digits, of all sets in their order
 
 TrainCache *train_data_cache(const TrainData *data); // of the records' pixels

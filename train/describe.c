@@ -23,66 +23,109 @@ static uint64_t count_part(const NnParams *params, const char *prefix)
 {
     uint64_t n = 0;
     for (size_t i = 0; i < params->count; i++) {
-        if (vc_has_prefix(params->items[i].name, prefix))
+        if (vc_has_prefix(params->items[i].name, prefix) && !(params->items[i].flags & NN_PARAM_FROZEN))
             n += params->items[i].size;
     }
     return n;
 }
 
 typedef struct {
+    TrainPart parts[TRAIN_MAX_PARTS];
     TrainCost costs[TRAIN_MAX_PARTS];
-    size_t count;
-    uint64_t parameters;
-    double macs, weights, kept,
-        data; // bytes: weights with gradients and moments, kept values of a batch, batches ahead
+    size_t part_count, count;
+    uint64_t trained, frozen, momentum;
+    // multiply-adds of a pair: forward passes of students and teachers, as the original does them and as here
+    double student, teacher, student_here, teacher_here;
+    double weights, teachers, queues, kept, data; // bytes
 } Cost;
 
 static void count_cost(const TrainModel *model, Cost *c)
 {
     const TrainRecipe *r = model->recipe;
     *c = (Cost){0};
+    c->part_count = model->ops->parts(model, c->parts);
     c->count = model->ops->costs(model, c->costs);
     double kept = 0;
     for (size_t i = 0; i < c->count; i++) {
-        c->macs += c->costs[i].macs;
+        c->student += c->costs[i].student;
+        c->teacher += c->costs[i].teacher;
+        c->student_here += c->costs[i].student_here;
+        c->teacher_here += c->costs[i].teacher_here;
         kept += c->costs[i].kept;
     }
+    c->trained = nn_params_count_trainable(&model->params);
     for (size_t i = 0; i < model->params.count; i++)
-        c->parameters += model->params.items[i].size;
+        c->frozen += model->params.items[i].size;
+    c->frozen -= c->trained;
+    for (size_t i = 0; i < model->momentum.count; i++)
+        c->momentum += model->momentum.items[i].size;
     c->weights = 16.0 * (double)model->params.size;
+    c->teachers = 4.0 * (double)model->momentum.size;
+    c->queues = model->momentum.count > 0 ? 8.0 * (double)((r->queue + r->batch) * r->proj) : 0;
     c->kept = 4.0 * kept * (double)r->batch;
     c->data = 4.0 * 3 * (double)(r->image_size * r->image_size * r->batch * (r->prefetch + 2));
 }
 
+// A backward pass costs two forward passes; teachers have none. A multiply-add is two operations.
+static double step_gflop(double student, double teacher)
+{
+    return 2e-9 * (3 * student + teacher);
+}
+
 static void put_json(const TrainModel *model, const Cost *c, VcStr *out)
 {
-    vc_str_putf(out, "{\"objective\": \"%s\", \"parameters\": %" PRIu64 ", \"parts\": [", model->ops->name,
-                c->parameters);
+    vc_str_putf(out,
+                "{\"objective\": \"%s\", \"parameters\": %" PRIu64 ", \"momentum\": %" PRIu64 ", \"frozen\": %" PRIu64
+                ", \"parts\": [",
+                model->ops->name, c->trained, c->momentum, c->frozen);
+    for (size_t i = 0; i < c->part_count; i++) {
+        vc_str_putf(out, "%s{\"part\": \"%s\", \"parameters\": %" PRIu64 "}", i ? ", " : "", c->parts[i].part,
+                    count_part(&model->params, c->parts[i].prefix));
+    }
+    vc_str_put(out, "], \"forward_gmac\": [");
     for (size_t i = 0; i < c->count; i++) {
-        vc_str_putf(out, "%s{\"part\": \"%s\", \"parameters\": %" PRIu64 ", \"forward_gflop\": %.6g}", i ? ", " : "",
-                    c->costs[i].part, count_part(&model->params, c->costs[i].prefix), 2e-9 * c->costs[i].macs);
+        const TrainCost *cost = &c->costs[i];
+        vc_str_putf(out,
+                    "%s{\"part\": \"%s\", \"student\": %.6g, \"teacher\": %.6g, \"student_here\": %.6g, "
+                    "\"teacher_here\": %.6g}",
+                    i ? ", " : "", cost->part, 1e-9 * cost->student, 1e-9 * cost->teacher, 1e-9 * cost->student_here,
+                    1e-9 * cost->teacher_here);
     }
     vc_str_putf(out,
-                "], \"gflop_per_sample\": %.6g, \"memory_mib\": {\"weights_gradients_moments\": %.1f, "
-                "\"activations\": %.1f, \"data\": %.1f}}\n",
-                6e-9 * c->macs, c->weights / 1048576, c->kept / 1048576, c->data / 1048576);
+                "], \"gflop_per_sample\": %.6g, \"gflop_per_sample_here\": %.6g, \"memory_mib\": "
+                "{\"weights_gradients_moments\": %.1f, \"teachers\": %.1f, \"queues\": %.1f, \"activations\": %.1f, "
+                "\"data\": %.1f}}\n",
+                step_gflop(c->student, c->teacher), step_gflop(c->student_here, c->teacher_here), c->weights / 1048576,
+                c->teachers / 1048576, c->queues / 1048576, c->kept / 1048576, c->data / 1048576);
 }
 
 static void put_table(const TrainModel *model, const Cost *c, VcStr *out)
 {
-    vc_str_putf(out, "%-20s %14s %22s\n", "part", "parameters", "forward GFLOP a pair");
+    vc_str_putf(out, "%-26s %14s\n", "parameters of", "number");
+    for (size_t i = 0; i < c->part_count; i++)
+        vc_str_putf(out, "%-26s %14" PRIu64 "\n", c->parts[i].part, count_part(&model->params, c->parts[i].prefix));
+    vc_str_putf(out, "%-26s %14" PRIu64 "\n", "all that is trained", c->trained);
+    if (c->momentum > 0)
+        vc_str_putf(out, "%-26s %14" PRIu64 "\n", "momentum teachers", c->momentum);
+    if (c->frozen > 0)
+        vc_str_putf(out, "%-26s %14" PRIu64 "\n", "frozen positions", c->frozen);
+    vc_str_putf(out, "\n%-26s %10s %10s %14s %14s\n", "forward GMAC a pair", "student", "teacher", "student here",
+                "teacher here");
     for (size_t i = 0; i < c->count; i++) {
-        vc_str_putf(out, "%-20s %14" PRIu64 " %22.4f\n", c->costs[i].part,
-                    count_part(&model->params, c->costs[i].prefix), 2e-9 * c->costs[i].macs);
+        vc_str_putf(out, "%-26s %10.4f %10.4f %14.4f %14.4f\n", c->costs[i].part, 1e-9 * c->costs[i].student,
+                    1e-9 * c->costs[i].teacher, 1e-9 * c->costs[i].student_here, 1e-9 * c->costs[i].teacher_here);
     }
-    vc_str_putf(out, "%-20s %14" PRIu64 " %22.4f\n\n", "all", c->parameters, 2e-9 * c->macs);
-    vc_str_putf(out, "a training step costs about 3 x that: %.4f GFLOP a pair, %.2f GFLOP a batch of %" PRId64 "\n",
-                6e-9 * c->macs, 6e-9 * c->macs * (double)model->recipe->batch, model->recipe->batch);
-    vc_str_putf(
-        out,
-        "memory: %.0f MiB weights, gradients and moments; about %.0f MiB activations (captions of full length); "
-        "%.0f MiB batches ahead\n",
-        c->weights / 1048576, c->kept / 1048576, c->data / 1048576);
+    vc_str_putf(out, "%-26s %10.4f %10.4f %14.4f %14.4f\n\n", "all", 1e-9 * c->student, 1e-9 * c->teacher,
+                1e-9 * c->student_here, 1e-9 * c->teacher_here);
+    const double here = step_gflop(c->student_here, c->teacher_here);
+    vc_str_putf(out,
+                "a training step costs %.4g GFLOP a pair, %.4g without what need not be computed twice or at all; "
+                "%.4g a batch of %" PRId64 "\n",
+                step_gflop(c->student, c->teacher), here, here * (double)model->recipe->batch, model->recipe->batch);
+    vc_str_putf(out,
+                "memory: %.0f MiB weights, gradients and moments; %.0f MiB teachers and queues; about %.0f MiB "
+                "activations (captions of full length); %.0f MiB batches ahead\n",
+                c->weights / 1048576, (c->teachers + c->queues) / 1048576, c->kept / 1048576, c->data / 1048576);
 }
 
 bool train_describe(const TrainRecipe *recipe, bool json, VcStr *out, VcErr *err)
@@ -112,13 +155,14 @@ static void make_up(TrainBatch *b, const TrainRecipe *r, size_t vocabulary)
     b->tokens = (size_t)r->context;
     for (size_t i = 0; i < rows * b->tokens; i++)
         b->ids[i] = (int32_t)vc_rng_below(&rng, vocabulary);
-    b->concept_tokens = r->objective == TRAIN_VICHA_ITC && r->concepts ? (size_t)(5 * r->concept_draws / 2) : 0;
+    b->concept_tokens = r->objective == TRAIN_VICHA && r->concepts ? (size_t)(5 * r->concept_draws / 2) : 0;
     b->concept_tokens = b->concept_tokens > TRAIN_CONCEPT_TOKENS ? TRAIN_CONCEPT_TOKENS : b->concept_tokens;
     for (size_t i = 0; i < rows * b->concept_tokens; i++)
         b->concepts[i] = (int32_t)vc_rng_below(&rng, vocabulary);
     for (size_t i = 0; i < rows; i++) {
         b->last[i] = (int32_t)b->tokens - 1;
         b->group[i] = (int32_t)i;
+        b->records[i] = i;
     }
 }
 
@@ -135,7 +179,8 @@ bool train_bench(const TrainRecipe *recipe, size_t threads, size_t steps, TrainB
     VC_ASSERT(steps > 0);
     size_t vocabulary = vocabulary_of(recipe);
     TrainModel *model = train_model_create(recipe, vocabulary, true);
-    model->ops->init(model, (uint64_t)recipe->seed);
+    model->mask_id = (int32_t)vocabulary - 1; // any word: the captions are made up too
+    train_model_init(model, (uint64_t)recipe->seed);
     VcPool *pool = vc_pool_create(threads > 0 ? threads : vc_cpu_count());
     NnContext context;
     nn_context_init(&context, pool);
@@ -147,10 +192,15 @@ bool train_bench(const TrainRecipe *recipe, size_t threads, size_t steps, TrainB
     size_t done = 0;
     for (size_t i = 0; i <= steps && !vc_interrupted(); i++) { // the first one touches the memory and is not counted
         double start = vc_now();
-        model->ops->clamp(model);
+        const TrainStep step = {.alpha = recipe->alpha, .first = true, .seed = i};
+        TrainLoss loss;
+        batch.epoch = i; // other words and patches are hidden each time
+        train_model_clamp(model);
         nn_params_zero_grad(&model->params);
         nn_tape_reset(tape);
-        nn_backward(tape, train_model_loss(model, tape, &batch));
+        train_model_loss(model, tape, &batch, &step, &loss);
+        nn_backward(tape, loss.total);
+        train_model_advance(model);
         double norm = nn_grad_norm(&context, &model->params);
         nn_adamw_step(&context, &model->params, &adamw, 1e-5, i + 1, nn_clip_scale(norm, recipe->clip_norm));
         if (i > 0)
@@ -163,7 +213,8 @@ bool train_bench(const TrainRecipe *recipe, size_t threads, size_t steps, TrainB
         qsort(seconds, done, sizeof *seconds, compare_seconds);
         double median = seconds[done / 2];
         *bench = (TrainBench){done, median, (double)recipe->batch / median,
-                              6e-9 * cost.macs * (double)recipe->batch / median, vc_peak_rss()};
+                              step_gflop(cost.student_here, cost.teacher_here) * (double)recipe->batch / median,
+                              vc_peak_rss()};
     }
     free(seconds);
     train_batch_finish(&batch);

@@ -142,9 +142,9 @@ bool train_evaluate(TrainEvaluator *e, TrainModel *model, NnTape *tape, VcPool *
         memcpy(e->texts + done * width, texts->value, n * width * sizeof *e->texts);
         if (n == most || done == 0) { // a loss over fewer candidates cannot be compared with that of training
             NnVar *logits = model->ops->logits(model, tape, nn_matmul_nt(tape, images, texts));
-            loss +=
-                (double)train_itc_loss(tape, logits, e->batch.group, e->recipe->duplicates == TRAIN_DUPLICATES_SHARE)
-                    ->value[0];
+            loss += (double)train_itc_loss(tape, logits,
+                                           e->recipe->duplicates == TRAIN_DUPLICATES_SHARE ? e->batch.group : NULL)
+                        ->value[0];
             whole++;
         }
         keep_ids(e, done);

@@ -20,7 +20,7 @@ typedef struct {
     const TrainOptions *options;
     TrainResult *result;
     TrainData *data;
-    Bpe *bpe; // NULL for vicha-itc
+    Bpe *bpe; // NULL for vicha
     TrainModel *model;
     VcPool *pool;
     NnContext context;
@@ -34,6 +34,8 @@ typedef struct {
     uint64_t batches; // of an epoch
     uint64_t total;   // steps of the whole run
     double grad_norm; // of the last step
+    double alpha;     // of the last batch
+    TrainLoss loss;   // of the last batch: names of the parts
     uint64_t skipped;
     // since the last line of metrics.jsonl
     double line_start, line_waited, paused; // paused: spent in evaluations and checkpoints
@@ -107,10 +109,16 @@ static bool open_model(Run *run, const char *checkpoint, VcErr *err)
         vocabulary = bpe_vocabulary(run->bpe);
     }
     run->model = train_model_create(r, vocabulary, true);
-    run->model->ops->init(run->model, (uint64_t)r->seed);
+    run->model->mask_id = train_data_mask_id(run->data);
+    train_model_init(run->model, (uint64_t)r->seed);
     if (checkpoint)
-        return train_checkpoint_load(checkpoint, &run->model->params, err);
-    return !run->options->init_from || train_import(run->model, run->options->init_from, err);
+        return train_checkpoint_load(checkpoint, run->model, err);
+    if (!run->options->init_from)
+        return true;
+    if (!train_import(run->model, run->options->init_from, err))
+        return false;
+    train_model_copy_teachers(run->model);
+    return true;
 }
 
 static void open_threads(Run *run)
@@ -164,28 +172,51 @@ static bool not_a_number(const Run *run, const char *what, double value, const T
     return false;
 }
 
+// Forward and backward of one batch; its losses are added to those since the last line.
+static bool take_batch(Run *run, const TrainBatch *batch, bool first, VcErr *err)
+{
+    const TrainRecipe *r = run->recipe;
+    TrainState *state = &run->state;
+    TrainLoss loss;
+    run->alpha = train_alpha(r, batch->epoch, batch->number, run->batches, state->step);
+    const TrainStep step = {.alpha = run->alpha,
+                            .first = first,
+                            .seed = vc_mix_seed(vc_mix_seed((uint64_t)r->seed, batch->epoch), batch->number)};
+    nn_tape_reset(run->tape);
+    train_model_loss(run->model, run->tape, batch, &step, &loss);
+    const double value = (double)loss.total->value[0];
+    if (!isfinite(value)) {
+        char what[32] = "loss";
+        for (size_t i = 0; loss.count > 1 && i < loss.count; i++) {
+            if (!isfinite(loss.parts[i].value))
+                snprintf(what, sizeof what, "%s loss", loss.parts[i].name);
+        }
+        return not_a_number(run, what, value, batch, err);
+    }
+    nn_backward(run->tape, loss.total);
+    train_model_advance(run->model);
+    run->loss = loss;
+    state->loss_sum += value;
+    for (size_t i = 0; i < loss.count; i++)
+        state->part_sums[i] += loss.parts[i].value;
+    state->loss_count++;
+    run->skipped += batch->skipped;
+    run->images += batch->count;
+    run->line_images += batch->count;
+    return true;
+}
+
 // One optimizer step: forward and backward of `accumulate` batches, then AdamW.
 static bool take_step(Run *run, double *rate, VcErr *err)
 {
     const TrainRecipe *r = run->recipe;
     NnParams *params = &run->model->params;
     const TrainBatch *batch = NULL;
-    run->model->ops->clamp(run->model);
+    train_model_clamp(run->model);
     nn_params_zero_grad(params);
     for (int64_t k = 0; k < r->accumulate; k++) {
-        if (!train_loader_next(run->loader, &batch, err))
+        if (!train_loader_next(run->loader, &batch, err) || !take_batch(run, batch, k == 0, err))
             return false;
-        nn_tape_reset(run->tape);
-        NnVar *loss = train_model_loss(run->model, run->tape, batch);
-        double value = (double)loss->value[0];
-        if (!isfinite(value))
-            return not_a_number(run, "loss", value, batch, err);
-        nn_backward(run->tape, loss);
-        run->state.loss_sum += value;
-        run->state.loss_count++;
-        run->skipped += batch->skipped;
-        run->images += batch->count;
-        run->line_images += batch->count;
     }
     VC_ASSERT(batch);
     double mean = 1 / (double)r->accumulate;
@@ -224,6 +255,13 @@ static bool log_line(Run *run, double rate, VcErr *err)
                       .images_per_s = (double)run->line_images / spent,
                       .wait_share = (waited - run->line_waited) / spent,
                       .seconds = run->state.seconds + now - run->start - run->all_paused};
+    line.alpha = run->alpha;
+    line.part_count = run->loss.count;
+    for (size_t i = 0; i < line.part_count; i++) {
+        line.parts[i] = run->loss.parts[i];
+        line.parts[i].value = run->state.part_sums[i] / (double)run->state.loss_count;
+        run->state.part_sums[i] = 0;
+    }
     run->result->loss = line.loss;
     run->state.loss_sum = 0;
     run->state.loss_count = 0;
@@ -253,8 +291,7 @@ static bool save(Run *run, VcErr *err)
     double start = vc_now();
     TrainState state = run->state;
     state.seconds += start - run->start - run->all_paused;
-    bool ok = train_checkpoint_save(run->options->out, &state, &run->model->params,
-                                    (size_t)run->recipe->checkpoint_keep, err) &&
+    bool ok = train_checkpoint_save(run->options->out, &state, run->model, (size_t)run->recipe->checkpoint_keep, err) &&
               train_metrics_plot(run->options->out, run->recipe->name, err);
     run->paused += vc_now() - start;
     run->all_paused += vc_now() - start;

@@ -67,11 +67,16 @@ static bool put_line(TrainMetrics *m, const VcStr *line, VcErr *err)
 bool train_metrics_log(TrainMetrics *m, const TrainLine *l, VcErr *err)
 {
     VcStr line = {0};
+    vc_str_putf(&line, "{\"step\": %" PRIu64 ", \"epoch\": %" PRIu64 ", \"loss\": %.7g, ", l->step, l->epoch, l->loss);
+    if (l->part_count > 1) {
+        for (size_t i = 0; i < l->part_count; i++)
+            vc_str_putf(&line, "\"loss_%s\": %.7g, ", l->parts[i].name, l->parts[i].value);
+        vc_str_putf(&line, "\"alpha\": %.6g, ", l->alpha);
+    }
     vc_str_putf(&line,
-                "{\"step\": %" PRIu64 ", \"epoch\": %" PRIu64 ", \"loss\": %.7g, \"lr\": %.9g, \"grad_norm\": %.6g, "
+                "\"lr\": %.9g, \"grad_norm\": %.6g, "
                 "\"images_per_s\": %.2f, \"wait_share\": %.4f, \"rss_mib\": %.1f, \"seconds\": %.3f}\n",
-                l->step, l->epoch, l->loss, l->lr, l->grad_norm, l->images_per_s, l->wait_share,
-                (double)vc_peak_rss() / 1048576.0, l->seconds);
+                l->lr, l->grad_norm, l->images_per_s, l->wait_share, (double)vc_peak_rss() / 1048576.0, l->seconds);
     bool ok = put_line(m, &line, err);
     vc_str_finish(&line);
     return ok;

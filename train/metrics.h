@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // RUN/metrics.jsonl, one JSON object a line, and RUN/loss.svg drawn from it.
 //
-// Training lines: step, epoch, loss (mean since the line before), lr, grad_norm, images_per_s, wait_share, rss_mib,
+// Training lines: step, epoch, loss (mean since the line before), of an objective with parts also loss_NAME of each
+// (without its weight) and alpha, lr, grad_norm, images_per_s, wait_share, rss_mib,
 // seconds. Evaluation lines: step, epoch, eval_loss, eval_count, i2t_r1 i2t_r5 i2t_r10 t2i_r1 t2i_r5 t2i_r10 (percent),
 // chance_r1 chance_r5 chance_r10. Threads: one at a time.
 #pragma once
 
 #include "base/err.h"
+#include "train/model/model.h"
 #include "train/train.h"
 
 #include <stdint.h>
@@ -20,6 +22,9 @@ typedef struct {
 typedef struct {
     uint64_t step, epoch;
     double loss, lr, grad_norm, images_per_s, wait_share, seconds;
+    double alpha;                          // weight of the teachers' targets in the last batch
+    TrainLossPart parts[TRAIN_MAX_LOSSES]; // means since the line before, as loss
+    size_t part_count;
 } TrainLine;
 
 // Opens for appending. Lines of steps after `step` (a run that was killed after its last checkpoint) are dropped first.

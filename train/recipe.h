@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { TRAIN_CLIP, TRAIN_VICHA_ITC } TrainObjective;
+typedef enum { TRAIN_CLIP, TRAIN_VICHA } TrainObjective;
 typedef enum { TRAIN_QUICK_GELU, TRAIN_GELU } TrainActivation;
 typedef enum { TRAIN_SCHEDULE_STEP, TRAIN_SCHEDULE_EPOCH } TrainScheduleKind;
 typedef enum { TRAIN_INIT_OPENAI, TRAIN_INIT_STRUCTURED } TrainInit;
@@ -23,6 +23,12 @@ typedef struct {
     char **items;
     size_t count;
 } TrainPaths;
+
+enum { TRAIN_MAX_REALS = 16 };
+typedef struct {
+    double items[TRAIN_MAX_REALS];
+    size_t count;
+} TrainReals;
 
 // One transformer: a vision tower, a text tower or (width taken from the text tower) the concept encoder.
 typedef struct {
@@ -44,18 +50,30 @@ typedef struct {
 
     char *tokenizer_dir, *tokenizer_vocab, *tokenizer_merges;
     int64_t tokenizer_learn; // entries of the vocabulary to learn, 0 = do not learn
-    int64_t word_vocab;      // vicha-itc: entries of the WordPiece vocabulary the records were made with
+    int64_t word_vocab;      // vicha: entries of the WordPiece vocabulary the records were made with
+    int64_t mask_id;         // vicha: [MASK] in it, -1 = as the records say
 
-    TrainTower vision, text;
-    int64_t init; // TrainInit
+    TrainTower vision, text, decoder;
+    int64_t fusion_layer, positions; // of the text tower (vicha)
+    int64_t init;                    // TrainInit
     int64_t patch, context, proj, activation, concept_layers, concept_draws;
     bool concepts;
+    int64_t hide_concept_padding; // 0 or 1
     double init_temperature;
+    double dropout, momentum_keep;
+    bool teacher_dropout, momentum;
+    int64_t queue;
 
+    double loss_itc, loss_hitc, loss_itm, loss_mlm, loss_mim; // weights; 0: not trained
+    double alpha, mlm_probability, mim_ratio;
+    int64_t alpha_steps, hitc_levels;
+    TrainReals hitc_weights;
+    bool hitc_detach, mim_class_position;
     int64_t duplicates;
 
     double lr, min_lr, warmup_lr, weight_decay, beta1, beta2, eps, clip_norm;
     int64_t warmup_steps, schedule, accumulate;
+    bool decay_tokens;
 
     int64_t epochs, steps, batch;
     int64_t eval_every, eval_samples;

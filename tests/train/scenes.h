@@ -120,6 +120,12 @@ static inline void scene_records(const char *dir, const char *name, size_t count
     free(path);
 }
 
+// The contrastive loss of a batch alone: settings of objective "vicha" with all else off.
+#define SCENE_ITC_ALONE                                                                                 \
+    "objective=vicha", "loss.itm=0", "loss.mlm=0", "loss.hitc=0", "loss.mim=0", "model.momentum=false", \
+        "model.dropout=0"
+enum { SCENE_ITC_ALONE_COUNT = 7 };
+
 // A recipe that learns the scenes in seconds, with more settings on top.
 static inline void scene_recipe(TrainRecipe *recipe, const char *const *sets, size_t count)
 {

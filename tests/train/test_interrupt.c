@@ -13,7 +13,7 @@ static void test_interrupt(void **state)
     scene_records(folder, "records", 60, false, SIZE_MAX);
     vc_log_set_level(VC_LOG_QUIET);
     vc_interrupt_raise(SIGINT);
-    const char *sets[] = {"train.steps=50", "objective=vicha-itc"};
+    const char *sets[] = {"train.steps=50", "objective=vicha"};
     TrainRecipe recipe;
     scene_recipe(&recipe, sets, 2);
     char *out = vc_path_join(folder, "run"), *sums = vc_path_join(out, "checkpoints/step-00000001/checkpoint.xxh64");

@@ -88,7 +88,7 @@ static void test_same_for_threads(void **state)
 {
     (void)state;
     check_same_for_threads("objective=clip");
-    check_same_for_threads("objective=vicha-itc");
+    check_same_for_threads("objective=vicha");
 }
 
 static void test_resume_position(void **state)
@@ -155,8 +155,8 @@ static void check_shares(const char *objective, const char *records, const char 
 static void test_shares(void **state)
 {
     (void)state;
-    check_shares("objective=vicha-itc", "data.records=records", "data.on_bad=stop", 2);
-    check_shares("objective=vicha-itc", "data.records=[\"records\",\"more\"]", "data.on_bad=stop", 8);
+    check_shares("objective=vicha", "data.records=records", "data.on_bad=stop", 2);
+    check_shares("objective=vicha", "data.records=[\"records\",\"more\"]", "data.on_bad=stop", 8);
     check_shares("objective=clip", "data.records=more", "data.on_bad=stop", 4);
     check_shares("objective=clip", "data.records=broken", "data.on_bad=skip", 2);
 }
@@ -226,7 +226,7 @@ static void test_concepts(void **state)
 {
     (void)state;
     World w;
-    const char *sets[] = {"objective=vicha-itc", "model.concept_draws=3"};
+    const char *sets[] = {"objective=vicha", "model.concept_draws=3"};
     open_world(&w, sets, 2);
     TrainLoader *loader = train_loader_create(&w.recipe, w.data, NULL, NULL, 0, 0);
     const TrainBatch *b;

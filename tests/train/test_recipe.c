@@ -40,13 +40,13 @@ static void test_file_and_overrides(void **state)
 {
     (void)state;
     const char *text =
-        "{\"#\": \"a comment\", \"objective\": \"vicha-itc\", \"image\": {\"size\": 96, \"flip\": true},\n"
+        "{\"#\": \"a comment\", \"objective\": \"vicha\", \"image\": {\"size\": 96, \"flip\": true},\n"
         " \"model\": {\"vision\": {\"width\": 60, \"heads\": 5}}, \"data\": {\"records\": [\"a\", \"b\"]}}";
     const char *sets[] = {"image.size=128", "name=night run", "optim.lr=2.5e-4", "data.records=[\"x\"]",
                           "model.vision.mlp=100"};
     TrainRecipe recipe;
     assert_ok(load_text(&recipe, text, sets, 5, err));
-    assert_int_equal(recipe.objective, TRAIN_VICHA_ITC);
+    assert_int_equal(recipe.objective, TRAIN_VICHA);
     assert_int_equal(recipe.image_size, 128); // the override wins
     assert_true(recipe.flip);
     assert_int_equal(recipe.vision.width, 60);
@@ -102,7 +102,7 @@ static void test_wrong_files(void **state)
         {"{\"train\": {\"batch\": \"64\"}}", "must be a whole number"},
         {"{\"train\": {\"batch\": {\"a\": 1}}}", "must be a whole number"},
         {"{\"image\": {\"flip\": 1}}", "must be true or false"},
-        {"{\"objective\": \"clap\"}", "'objective' is 'clap', expected one of clip|vicha-itc"},
+        {"{\"objective\": \"clap\"}", "'objective' is 'clap', expected one of clip|vicha"},
         {"{\"data\": {\"records\": []}}", "'data.records' must be a path or a list"},
         {"{\"data\": {\"records\": [\"a\", 1]}}", "item 2 of 'data.records'"},
         {"{\"image\": {\"size\": 65}}", "not a multiple of model.vision.patch"},
@@ -141,62 +141,190 @@ static void test_wrong_overrides(void **state)
     assert_error(train_recipe_load(&recipe, "/nonexistent/recipe.json", NULL, 0, err), "/nonexistent/recipe.json");
 }
 
-// Counts of the paper's model (its specification, section 7) and of OpenAI's ViT-B/32.
-static void test_known_sizes(void **state)
+// ---- sizes: section 7 of the specification, and OpenAI's ViT-B/32
+
+static VcJson *describe(const char *const *sets, size_t count, const char *const *more, size_t more_count)
 {
-    (void)state;
-    const char *paper[] = {"objective=vicha-itc",    "image.size=256",        "model.vision.width=768",
-                           "model.vision.layers=12", "model.vision.heads=12", "model.vision.patch=16",
-                           "model.text.width=768",   "model.text.layers=6",   "model.text.heads=12",
-                           "model.text.context=25",  "model.proj=256"};
-    const char *clip[] = {"image.size=224",        "model.vision.width=768", "model.vision.layers=12",
-                          "model.vision.heads=12", "model.vision.patch=32",  "model.text.width=512",
-                          "model.text.layers=12",  "model.text.heads=8",     "model.text.context=77",
-                          "model.proj=512",        "tokenizer.learn=49408"};
-    const struct {
-        const char *part;
-        int64_t parameters;
-        double gmac;
-    } expected[] = {
-        {"image tower", 85844736, 24.14}, {"concept encoder", 38012928, 0.14}, {"concept projection", 590592, 0},
-        {"image projection", 196864, 0},  {"text projection", 196864, 0},      {"text encoder", 66364416, 1.07},
-    };
+    const char *all[64];
     TrainRecipe recipe;
     VcStr text = {0};
     VcJson *json;
-    assert_ok(train_recipe_load(&recipe, NULL, paper, 11, err));
+    memcpy(all, sets, count * sizeof *all);
+    memcpy(all + count, more, more_count * sizeof *all);
+    assert_ok(train_recipe_load(&recipe, NULL, all, count + more_count, err));
     assert_ok(train_describe(&recipe, true, &text, err));
     assert_ok(vc_json_parse(&json, text.data, text.len, "description", err));
-    VcJson *parts = vc_json_member(json, "parts");
-    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        bool found = false;
-        for (size_t k = 0; k < vc_json_length(parts); k++) {
-            const VcJson *part = vc_json_item(parts, k);
-            if (strcmp(vc_json_string(vc_json_member(part, "part"), NULL), expected[i].part) != 0)
-                continue;
-            found = true;
-            assert_int_equal(vc_json_int(vc_json_member(part, "parameters"), -1), expected[i].parameters);
-            assert_close(vc_json_number(vc_json_member(part, "forward_gflop"), -1) / 2, expected[i].gmac, 0.01);
-        }
-        assert_true(found);
-    }
-    vc_json_destroy(&json);
-    train_recipe_finish(&recipe);
-    vc_str_clear(&text);
-    assert_ok(train_recipe_load(&recipe, NULL, clip, 11, err));
-    assert_ok(train_describe(&recipe, true, &text, err));
-    assert_non_null(strstr(text.data, "\"parameters\": 151277313,"));
     train_recipe_finish(&recipe);
     vc_str_finish(&text);
+    return json;
+}
+
+static const VcJson *row_of(const VcJson *json, const char *list, const char *part)
+{
+    const VcJson *rows = vc_json_member(json, list);
+    for (size_t i = 0; i < vc_json_length(rows); i++) {
+        const VcJson *row = vc_json_item(rows, i);
+        const char *name = vc_json_string(vc_json_member(row, "part"), NULL);
+        if (name && strcmp(name, part) == 0)
+            return row;
+    }
+    fail_msg("no '%s' in '%s'", part, list);
+    return NULL;
+}
+
+static int64_t number_of(const VcJson *json, const char *key)
+{
+    return vc_json_int(vc_json_member(json, key), -1);
+}
+
+static const char *const paper[] = {"objective=vicha",        "image.size=256",        "model.vision.width=768",
+                                    "model.vision.layers=12", "model.vision.heads=12", "model.vision.patch=16",
+                                    "model.text.width=768",   "model.text.layers=12",  "model.text.heads=12",
+                                    "model.text.context=25",  "model.proj=256",        "train.batch=32"};
+enum { PAPER = 12 };
+
+static void test_paper_parameters(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *part;
+        int64_t parameters;
+    } expected[] = {
+        {"image tower", 85844736},
+        {"text and fusion encoder", 123075072},
+        {"MLM head", 123697722 - 123075072},
+        {"concept encoder", 38012928},
+        {"concept projection", 590592},
+        {"image projection", 196864},
+        {"text projection", 196864},
+        {"ITM head", 1538},
+        {"temperature", 1},
+        {"HITC image projections", 1968640 / 2},
+        {"HITC text projections", 1968640 / 2},
+    };
+    VcJson *json = describe(paper, PAPER, NULL, 0);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        assert_int_equal(number_of(row_of(json, "parts", expected[i].part), "parameters"), expected[i].parameters);
+    assert_int_equal(number_of(row_of(json, "parts", "MIM pixels"), "parameters") +
+                         number_of(row_of(json, "parts", "MIM mask token"), "parameters") +
+                         number_of(row_of(json, "parts", "MIM decoder"), "parameters"),
+                     15359232);
+    assert_int_equal(number_of(json, "parameters"), 265869117);
+    assert_int_equal(number_of(json, "momentum"), 248539706);
+    assert_int_equal(number_of(json, "frozen"), 197376);
+    vc_json_destroy(&json);
+
+    static const char *const no_extras[] = {"loss.hitc=0", "loss.mim=0"};
+    json = describe(paper, PAPER, no_extras, 2);
+    assert_int_equal(number_of(json, "parameters"), 248541245);
+    vc_json_destroy(&json);
+    static const char *const albef[] = {"loss.hitc=0", "loss.mim=0", "model.concepts=false"};
+    json = describe(paper, PAPER, albef, 3);
+    assert_int_equal(number_of(json, "parameters"), 209937725);
+    vc_json_destroy(&json);
+    static const char *const larger[] = {"image.size=384"};
+    json = describe(paper, PAPER, larger, 1);
+    assert_int_equal(number_of(row_of(json, "parts", "image tower"), "parameters"), 86090496);
+    vc_json_destroy(&json);
+}
+
+static void test_paper_operations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *part;
+        double student, teacher;
+    } expected[] = {
+        {"concept branch", 0.15, 0.15},
+        {"image tower", 24.14, 24.14},
+        {"text layers", 1.07, 1.07},
+        {"ITC", 0.034, 0.034},
+        {"ITM", 3 * 3.20, 0},
+        {"MLM", 4.26 + 0.60, 4.26 + 0.60},
+        {"MIM", 9.78, 0},
+    };
+    VcJson *json = describe(paper, PAPER, NULL, 0);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        const VcJson *row = row_of(json, "forward_gmac", expected[i].part);
+        assert_close(vc_json_number(vc_json_member(row, "student"), -1), expected[i].student, 0.015);
+        assert_close(vc_json_number(vc_json_member(row, "teacher"), -1), expected[i].teacher, 0.015);
+    }
+    assert_close(vc_json_number(vc_json_member(json, "gflop_per_sample"), -1), 358, 1);
+    const double here = vc_json_number(vc_json_member(json, "gflop_per_sample_here"), -1);
+    assert_true(here > 250 && here < 330); // keys of the images once: 5.7 GMAC less, three times
+    vc_json_destroy(&json);
+    static const char *const hour[] = {"model.text.context=14"};
+    json = describe(paper, PAPER, hour, 1);
+    assert_close(vc_json_number(vc_json_member(json, "gflop_per_sample"), -1), 333, 1);
+    vc_json_destroy(&json);
+}
+
+static void test_clip_size(void **state)
+{
+    (void)state;
+    static const char *const clip[] = {"image.size=224",        "model.vision.width=768", "model.vision.layers=12",
+                                       "model.vision.heads=12", "model.vision.patch=32",  "model.text.width=512",
+                                       "model.text.layers=12",  "model.text.heads=8",     "model.text.context=77",
+                                       "model.proj=512",        "tokenizer.learn=49408"};
+    VcJson *json = describe(clip, 11, NULL, 0);
+    assert_int_equal(number_of(json, "parameters"), 151277313);
+    vc_json_destroy(&json);
+}
+
+static void test_objective_fits(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *set, *words;
+    } cases[] = {
+        {"model.queue=100", "not a multiple of train.batch 64 (64 would be)"},
+        {"model.text.fusion_layer=4", "fusion layers from model.text.fusion_layer 4 on; model.text.layers is 4"},
+        {"model.text.positions=20", "below model.text.context"},
+        {"loss.hitc_levels=6", "there are 2"},
+        {"loss.hitc_weights=[1]", "has 1 numbers for 2 levels"},
+        {"loss.hitc_weights=[1,\"x\"]", "item 2 of 'loss.hitc_weights' is not a number"},
+        {"loss.hitc_weights=[1,-1]", "expected 0 to"},
+        {"loss.hitc_weights=3", "must be a list"},
+        {"loss.mim_ratio=1", "leaves 0 of 64 patches seen"},
+        {"loss.mim_ratio=0", "leaves 64 of 64 patches seen"},
+        {"model.decoder.width=30", "not a multiple of 4"},
+        {"model.decoder.heads=5", "not a multiple of its 5 heads"},
+        {"loss.alpha=1.5", "expected 0 to 1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        TrainRecipe recipe;
+        const char *sets[] = {"objective=vicha", cases[i].set};
+        assert_error(train_recipe_load(&recipe, NULL, sets, 2, err), cases[i].words);
+    }
+    static const char *const none[] = {"objective=vicha", "loss.itc=0", "loss.hitc=0",
+                                       "loss.itm=0",      "loss.mlm=0", "loss.mim=0"};
+    TrainRecipe recipe;
+    assert_error(train_recipe_load(&recipe, NULL, none, 6, err), "nothing to train");
+    static const char *const levels[] = {"objective=vicha", "loss.hitc_weights=[0.5, 2]"};
+    assert_ok(train_recipe_load(&recipe, NULL, levels, 2, err));
+    assert_int_equal(recipe.fusion_layer, 2);
+    assert_int_equal(recipe.hitc_levels, 2);
+    assert_close(recipe.hitc_weights.items[1], 2, 0);
+    VcStr text = {0};
+    train_recipe_write(&recipe, &text);
+    assert_non_null(strstr(text.data, "\"hitc_weights\": [0.5, 2]"));
+    vc_str_finish(&text);
+    train_recipe_finish(&recipe);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults_round_trip),  cmocka_unit_test(test_file_and_overrides),
-        cmocka_unit_test(test_named_tokenizer_wins), cmocka_unit_test(test_fingerprint),
-        cmocka_unit_test(test_wrong_files),          cmocka_unit_test(test_wrong_overrides),
-        cmocka_unit_test(test_known_sizes),
+        cmocka_unit_test(test_defaults_round_trip),
+        cmocka_unit_test(test_file_and_overrides),
+        cmocka_unit_test(test_named_tokenizer_wins),
+        cmocka_unit_test(test_fingerprint),
+        cmocka_unit_test(test_wrong_files),
+        cmocka_unit_test(test_wrong_overrides),
+        cmocka_unit_test(test_paper_parameters),
+        cmocka_unit_test(test_paper_operations),
+        cmocka_unit_test(test_clip_size),
+        cmocka_unit_test(test_objective_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

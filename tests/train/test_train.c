@@ -100,22 +100,50 @@ static void test_learns_clip(void **state)
     assert_error(train_in("clip", other, 1, (How){0}, &again, err), "another recipe");
 }
 
+// The lines of a run hold every part of the loss, and the parts add up to it with their weights.
+static void check_part_lines(const char *name)
+{
+    char *lines;
+    size_t n, seen = 0;
+    read_run_file(name, "metrics.jsonl", &lines, &n);
+    for (size_t at = 0; at < n; at += strcspn(lines + at, "\n") + 1) {
+        VcJson *json;
+        assert_ok(vc_json_parse(&json, lines + at, strcspn(lines + at, "\n"), "metrics.jsonl", err));
+        const double loss = vc_json_number(vc_json_member(json, "loss"), NAN);
+        if (isfinite(loss)) {
+            static const char *const parts[] = {"loss_itc", "loss_hitc", "loss_itm", "loss_mlm", "loss_mim"};
+            static const double weights[] = {1, 0.1, 1, 1, 1};
+            double sum = 0;
+            for (size_t i = 0; i < 5; i++)
+                sum += weights[i] * vc_json_number(vc_json_member(json, parts[i]), NAN);
+            assert_close(sum, loss, 1e-4 * fabs(loss));
+            assert_close(vc_json_number(vc_json_member(json, "alpha"), NAN), 0.2, 0.2);
+            seen++;
+        }
+        vc_json_destroy(&json);
+    }
+    assert_true(seen > 10);
+    free(lines);
+}
+
 static void test_learns_vicha(void **state)
 {
     (void)state;
     // Without concepts: the concept strings of these scenes give the answer away.
-    const char *sets[] = {"objective=vicha-itc", "train.epochs=14", "model.concepts=false"};
+    const char *sets[] = {SCENE_ITC_ALONE, "train.epochs=14", "model.concepts=false"};
     TrainResult r;
-    assert_ok(train_in("vicha", sets, 3, (How){.threads = 2}, &r, err));
-    print_message("# vicha-itc: loss %.3f, t2i %.0f %%, chance %.0f %%\n", r.loss, r.recall.text_to_image[0],
+    assert_ok(train_in("vicha", sets, SCENE_ITC_ALONE_COUNT + 2, (How){.threads = 2}, &r, err));
+    print_message("# vicha, ITC alone: loss %.3f, t2i %.0f %%, chance %.0f %%\n", r.loss, r.recall.text_to_image[0],
                   r.recall.chance[0]);
     assert_true(r.loss < 1.0);
     assert_true(r.recall.text_to_image[0] > 4 * r.recall.chance[0]);
 
-    const char *with[] = {"objective=vicha-itc", "train.epochs=10", "optim.schedule=epoch"};
-    assert_ok(train_in("vicha-concepts", with, 3, (How){.threads = 2}, &r, err));
-    print_message("# with concepts: loss %.3f, t2i %.0f %%\n", r.loss, r.recall.text_to_image[0]);
-    assert_true(r.recall.text_to_image[0] > 4 * r.recall.chance[0]);
+    const char *with[] = {"objective=vicha",   "train.epochs=10",         "optim.schedule=epoch", "model.queue=64",
+                          "model.dropout=0.1", "model.momentum_keep=0.9", "loss.alpha_steps=20"};
+    assert_ok(train_in("vicha-concepts", with, 7, (How){.threads = 2}, &r, err));
+    print_message("# the whole with concepts: loss %.3f, t2i %.0f %%\n", r.loss, r.recall.text_to_image[0]);
+    assert_true(r.loss < 9); // ln 80 + 0.1 ln 16 + ln 2 + ln 200 + 1 = 11.7 is where it starts
+    check_part_lines("vicha-concepts");
     NnSafetensors *st = NULL;
     char *dir = in_run("vicha-concepts", "model");
     assert_ok(nn_safetensors_open_dir(&st, dir, "model", err));
@@ -124,8 +152,11 @@ static void test_learns_vicha(void **state)
                                         "text_encoder.bert.embeddings.LayerNorm.bias",
                                         "kw_encoder.encoder.layer.1.output.dense.weight",
                                         "kw_proj.bias",
+                                        "text_encoder.cls.predictions.transform.dense.weight",
+                                        "vision_proj_hidden.0.weight",
+                                        "decoder_blocks.1.mlp.fc1.bias",
                                         "temp"};
-    for (size_t i = 0; i < 6; i++)
+    for (size_t i = 0; i < 9; i++)
         assert_non_null(nn_safetensors_find(st, names[i]));
     nn_safetensors_close(&st);
     free(dir);
@@ -134,22 +165,22 @@ static void test_learns_vicha(void **state)
 // 20 steps in one go; 10, stop, 10; and the same with other numbers of threads and workers: one set of bits.
 static void check_resume(const char *objective, const char *name)
 {
-    const char *sets[] = {objective,        "train.steps=20",   "eval.every=7", "log.every=3", "optim.accumulate=2",
-                          "train.batch=12", "checkpoint.keep=9"};
+    const char *sets[] = {objective,        "train.steps=20",    "eval.every=7",  "log.every=3", "optim.accumulate=2",
+                          "train.batch=12", "checkpoint.keep=9", "model.queue=36"};
     char whole[32], parts[32], threads[32];
     snprintf(whole, sizeof whole, "%s-whole", name);
     snprintf(parts, sizeof parts, "%s-parts", name);
     snprintf(threads, sizeof threads, "%s-threads", name);
     TrainResult r;
-    assert_ok(train_in(whole, sets, 7, (How){.threads = 1}, &r, err));
+    assert_ok(train_in(whole, sets, 8, (How){.threads = 1}, &r, err));
     for (uint64_t stop = 9; stop <= 14; stop += 5) // in the middle of an epoch and of a log line
-        assert_error(train_in(parts, sets, 7, (How){.threads = 1, .stop_at = stop}, &r, err), "stopped after step");
-    assert_ok(train_in(parts, sets, 7, (How){.threads = 2}, &r, err));
+        assert_error(train_in(parts, sets, 8, (How){.threads = 1, .stop_at = stop}, &r, err), "stopped after step");
+    assert_ok(train_in(parts, sets, 8, (How){.threads = 2}, &r, err));
     assert_int_equal(r.resumed_from, 14);
-    const char *many[] = {objective,           "train.steps=20",     "eval.every=7",
-                          "log.every=3",       "optim.accumulate=2", "train.batch=12",
-                          "checkpoint.keep=9", "data.workers=3",     "data.prefetch=5"};
-    assert_ok(train_in(threads, many, 9, (How){.threads = 3}, &r, err));
+    const char *many[] = {
+        objective,        "train.steps=20",    "eval.every=7",   "log.every=3",     "optim.accumulate=2",
+        "train.batch=12", "checkpoint.keep=9", "data.workers=3", "data.prefetch=5", "model.queue=36"};
+    assert_ok(train_in(threads, many, 10, (How){.threads = 3}, &r, err));
     static const char *const files[] = {"checkpoints/step-00000020/model.safetensors",
                                         "checkpoints/step-00000020/optimizer.safetensors", "model/model.safetensors"};
     for (size_t i = 0; i < 3; i++) {
@@ -162,7 +193,7 @@ static void test_resume_bits(void **state)
 {
     (void)state;
     check_resume("objective=clip", "bits-clip");
-    check_resume("objective=vicha-itc", "bits-vicha");
+    check_resume("objective=vicha", "bits-vicha");
 }
 
 // Losses in metrics.jsonl: lines after the checkpoint are written again, not twice, and with the same numbers.
@@ -254,7 +285,7 @@ static void test_init_from(void **state)
     char *model = in_run("first", "model");
     assert_ok(train_in("second", other, 4, (How){.threads = 1, .init_from = model}, &r, err));
     assert_same_file("first", "second", "model/model.safetensors");
-    const char *wide[] = {"train.steps=2", "objective=vicha-itc"};
+    const char *wide[] = {"train.steps=2", "objective=vicha"};
     assert_error(train_in("third", wide, 2, (How){.init_from = model}, &r, err), "has a name and shape of this model");
     assert_error(train_in("fourth", sets, 4, (How){.init_from = folder}, &r, err), "cannot start from");
     free(model);

@@ -1,31 +1,92 @@
 // SPDX-License-Identifier: MIT
 #include "train/loss/itc.h"
 
-NnVar *train_itc_loss(NnTape *t, NnVar *logits, const int32_t *group, bool share)
+#include "base/err.h"
+
+#include <string.h>
+
+static bool repeats(const int32_t *group, size_t n)
 {
-    size_t n = logits->shape.dim[0];
-    NnVar *columns = nn_transpose(t, logits), *rows = logits;
-    bool repeats = false;
-    for (size_t i = 0; i < n; i++)
-        repeats = repeats || group[i] != (int32_t)i;
-    NnVar *parts[2];
-    if (!share || !repeats) {
+    for (size_t i = 0; i < n && group; i++) {
+        if (group[i] != (int32_t)i)
+            return true;
+    }
+    return false;
+}
+
+// targets[B,K] += weight x hard target.
+static void add_hard(nn_real *targets, double weight, size_t n, size_t count, size_t first, const int32_t *group)
+{
+    for (size_t i = 0; i < n; i++) {
+        nn_real *row = targets + i * count + first;
+        size_t equal = 0;
+        for (size_t j = 0; j < n; j++)
+            equal += group ? group[j] == group[i] : j == i;
+        for (size_t j = 0; j < n; j++)
+            row[j] += (group ? group[j] == group[i] : j == i) ? (nn_real)(weight / (double)equal) : 0;
+    }
+}
+
+NnVar *train_pair_loss(NnTape *t, NnVar *logits, size_t first, const int32_t *group)
+{
+    const size_t n = logits->shape.dim[0], count = logits->shape.dim[1];
+    VC_ASSERT(first + n <= count);
+    if (!repeats(group, n)) {
         int32_t *labels = nn_tape_alloc_ids(t, n);
         for (size_t i = 0; i < n; i++)
-            labels[i] = (int32_t)i;
-        parts[0] = nn_cross_entropy(t, rows, labels);
-        parts[1] = nn_cross_entropy(t, columns, labels);
-    } else {
-        nn_real *targets = nn_tape_alloc(t, n * n); // symmetric, so both directions share it
-        for (size_t i = 0; i < n; i++) {
-            size_t equal = 0;
-            for (size_t j = 0; j < n; j++)
-                equal += group[j] == group[i];
-            for (size_t j = 0; j < n; j++)
-                targets[i * n + j] = group[j] == group[i] ? (nn_real)1 / (nn_real)equal : 0;
-        }
-        parts[0] = nn_soft_cross_entropy(t, rows, targets, NULL);
-        parts[1] = nn_soft_cross_entropy(t, columns, targets, NULL);
+            labels[i] = (int32_t)(first + i);
+        return nn_cross_entropy(t, logits, labels);
     }
-    return nn_weighted_sum(t, parts, (const double[]){0.5, 0.5}, 2);
+    nn_real *targets = nn_tape_alloc(t, n * count);
+    memset(targets, 0, n * count * sizeof *targets);
+    add_hard(targets, 1, n, count, first, group);
+    return nn_soft_cross_entropy(t, logits, targets, NULL);
+}
+
+static NnVar *half_sum(NnTape *t, NnVar *a, NnVar *b)
+{
+    return nn_weighted_sum(t, (NnVar *[]){a, b}, (const double[]){0.5, 0.5}, 2);
+}
+
+NnVar *train_itc_loss(NnTape *t, NnVar *logits, const int32_t *group)
+{
+    NnVar *columns = nn_transpose(t, logits);
+    return half_sum(t, train_pair_loss(t, logits, 0, group), train_pair_loss(t, columns, 0, group));
+}
+
+TrainItcSide train_itc_side(NnTape *t, NnVar *feature, const nn_real *teacher, const nn_real *keys, size_t key_count,
+                            NnVar *temp, double alpha, const int32_t *group)
+{
+    const size_t n = feature->shape.dim[0], e = feature->shape.dim[1];
+    NnVar *k = nn_input(t, keys, NN_SHAPE(key_count, e));
+    TrainItcSide side = {.targets = nn_tape_alloc(t, n * key_count)};
+    memset(side.targets, 0, n * key_count * sizeof *side.targets);
+    if (alpha > 0) {
+        NnVar *m = nn_matmul_nt(t, nn_input(t, teacher, NN_SHAPE(n, e)), k);
+        side.teacher_similarity = nn_scale_by(t, m, nn_detach(t, temp), NN_SCALE_INVERSE);
+        const nn_real *soft = nn_softmax(t, side.teacher_similarity)->value;
+        for (size_t i = 0; i < n * key_count; i++)
+            side.targets[i] = (nn_real)alpha * soft[i];
+    }
+    add_hard(side.targets, 1 - alpha, n, key_count, 0, group);
+    side.similarity = nn_scale_by(t, nn_matmul_nt(t, feature, k), temp, NN_SCALE_INVERSE);
+    side.loss = nn_soft_cross_entropy(t, side.similarity, side.targets, NULL);
+    return side;
+}
+
+TrainHitcLevel train_hitc_level(NnTape *t, NnVar *images, NnVar *texts, NnVar *temp, const TrainHitcHow *how)
+{
+    const size_t e = images->shape.dim[1];
+    NnVar *image_keys = how->detach ? nn_detach(t, images) : images,
+          *text_keys = how->detach ? nn_detach(t, texts) : texts;
+    if (how->all_images) {
+        image_keys = nn_input(t, how->all_images, NN_SHAPE(how->count, e));
+        text_keys = nn_input(t, how->all_texts, NN_SHAPE(how->count, e));
+    }
+    TrainHitcLevel level;
+    level.image_to_text = nn_scale_by(t, nn_matmul_nt(t, images, text_keys), temp, NN_SCALE_INVERSE);
+    level.text_to_image = nn_scale_by(t, nn_matmul_nt(t, texts, image_keys), temp, NN_SCALE_INVERSE);
+    level.loss = half_sum(t, train_pair_loss(t, level.image_to_text, how->first, how->group),
+                          train_pair_loss(t, level.text_to_image, how->first, how->group));
+    return level;
 }

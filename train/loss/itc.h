@@ -1,14 +1,42 @@
 // SPDX-License-Identifier: MIT
-// Image-text contrastive loss inside a batch (InfoNCE in both directions), hard targets.
+// Image-text contrastive losses: inside a batch, against momentum features and a queue, and between hidden layers.
 //
 // Equal captions: two images with the same words are not negatives of each other, and the model cannot tell their texts
-// apart. With `share` the target of a row is spread evenly over all pairs with its caption (one-hot where captions
-// differ); without, it is one-hot as in CLIP. Momentum teachers and queues (spec of ViCHA, 3.3) extend `logits` by
-// columns: that is the reason why targets are made here and not in the models. Threads: as the tape.
+// apart. Where a `group` is given, the hard target of a row is spread evenly over all pairs with its caption; NULL is
+// one-hot, as in CLIP, ALBEF and ViCHA. group[B]: first row with the same caption. Letters: B pairs, K keys, E width.
+// Threads: as the tape.
 #pragma once
 
 #include "nn/nn.h"
 
-// logits[B,B]: image i against text j, already scaled. group[B]: first row with the same caption. Returns the scalar
-// (CE(rows) + CE(columns)) / 2, means over the batch.
-NnVar *train_itc_loss(NnTape *t, NnVar *logits, const int32_t *group, bool share);
+// logits[B,K]: row i's positive is column first + i. Mean cross-entropy against hard targets.
+NnVar *train_pair_loss(NnTape *t, NnVar *logits, size_t first, const int32_t *group);
+
+// logits[B,B]: image i against text j, already scaled. Returns the scalar (CE(rows) + CE(columns)) / 2, means over the
+// batch.
+NnVar *train_itc_loss(NnTape *t, NnVar *logits, const int32_t *group);
+
+// One direction of ITC with momentum distillation (spec 3.3). feature[B,E] of the student, teacher[B,E] of its teacher,
+// keys[K,E] of the other side: the batch's momentum features first, then the queue; both constants, by reference.
+// target = alpha softmax(teacher keys^T / temp) + (1 - alpha) hard. Returns mean CE; *similarity (may be NULL) is
+// feature keys^T / temp [B,K]; *targets and *teacher_similarity likewise (alpha 0: the latter is not made, NULL).
+typedef struct {
+    NnVar *loss, *similarity, *teacher_similarity;
+    nn_real *targets; // [B,K]
+} TrainItcSide;
+TrainItcSide train_itc_side(NnTape *t, NnVar *feature, const nn_real *teacher, const nn_real *keys, size_t key_count,
+                            NnVar *temp, double alpha, const int32_t *group);
+
+// One level of HITC (spec 3.4): half the sum of both directions against hard targets. all_*[K,E]: features of all
+// processes, constants (then this process's rows begin at `first`); NULL: those of the batch. detach: as the original
+// also with one process, a key gets no gradient.
+typedef struct {
+    const nn_real *all_images, *all_texts;
+    size_t count, first;
+    bool detach;
+    const int32_t *group;
+} TrainHitcHow;
+typedef struct {
+    NnVar *loss, *image_to_text, *text_to_image; // scalar, [B,K], [B,K]
+} TrainHitcLevel;
+TrainHitcLevel train_hitc_level(NnTape *t, NnVar *images, NnVar *texts, NnVar *temp, const TrainHitcHow *how);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // CLIP (Radford et al., 2021) with Hugging Face's parameter names: what is trained here is loaded by `--clip`.
 #include "base/mem.h"
+#include "train/loss/itc.h"
 #include "train/model/block.h"
 #include "train/model/patch_init.h"
 
@@ -29,17 +30,17 @@ static void add_tower(TrainModel *model, Tower *tower, const TrainTower *size, c
         TrainLayer *l = &tower->layers[i];
         VcStr at = {0};
         vc_str_putf(&at, "%s.encoder.layers.%zu", prefix, i);
-        l->q_w = train_add(model, at.data, "self_attn.q_proj.weight", NN_SHAPE(c, c));
-        l->k_w = train_add(model, at.data, "self_attn.k_proj.weight", NN_SHAPE(c, c));
-        l->v_w = train_add(model, at.data, "self_attn.v_proj.weight", NN_SHAPE(c, c));
-        l->q_b = train_add(model, at.data, "self_attn.q_proj.bias", NN_SHAPE(c));
-        l->k_b = train_add(model, at.data, "self_attn.k_proj.bias", NN_SHAPE(c));
-        l->v_b = train_add(model, at.data, "self_attn.v_proj.bias", NN_SHAPE(c));
-        train_add_linear(model, at.data, "self_attn.out_proj", c, c, &l->out_w, &l->out_b);
-        train_add_norm(model, at.data, "layer_norm1", c, &l->ln1_w, &l->ln1_b);
-        train_add_norm(model, at.data, "layer_norm2", c, &l->ln2_w, &l->ln2_b);
-        train_add_linear(model, at.data, "mlp.fc1", c, f, &l->fc1_w, &l->fc1_b);
-        train_add_linear(model, at.data, "mlp.fc2", f, c, &l->fc2_w, &l->fc2_b);
+        l->q_w = train_add(&model->params, at.data, "self_attn.q_proj.weight", NN_SHAPE(c, c));
+        l->k_w = train_add(&model->params, at.data, "self_attn.k_proj.weight", NN_SHAPE(c, c));
+        l->v_w = train_add(&model->params, at.data, "self_attn.v_proj.weight", NN_SHAPE(c, c));
+        l->q_b = train_add(&model->params, at.data, "self_attn.q_proj.bias", NN_SHAPE(c));
+        l->k_b = train_add(&model->params, at.data, "self_attn.k_proj.bias", NN_SHAPE(c));
+        l->v_b = train_add(&model->params, at.data, "self_attn.v_proj.bias", NN_SHAPE(c));
+        train_add_linear(&model->params, at.data, "self_attn.out_proj", c, c, &l->out_w, &l->out_b);
+        train_add_norm(&model->params, at.data, "layer_norm1", c, &l->ln1_w, &l->ln1_b);
+        train_add_norm(&model->params, at.data, "layer_norm2", c, &l->ln2_w, &l->ln2_b);
+        train_add_linear(&model->params, at.data, "mlp.fc1", c, f, &l->fc1_w, &l->fc1_b);
+        train_add_linear(&model->params, at.data, "mlp.fc2", f, c, &l->fc2_w, &l->fc2_b);
         vc_str_finish(&at);
     }
 }
@@ -57,22 +58,24 @@ static void clip_build(TrainModel *model)
     model->parts = clip;
     size_t cv = (size_t)r->vision.width, ct = (size_t)r->text.width, e = (size_t)r->proj, p = (size_t)r->patch;
 
-    clip->class_embedding = train_add(model, "vision_model.embeddings", "class_embedding", NN_SHAPE(cv));
-    clip->patch_w = train_add(model, "vision_model.embeddings", "patch_embedding.weight", NN_SHAPE(cv, 3, p, p));
-    clip->vision_positions =
-        train_add(model, "vision_model.embeddings", "position_embedding.weight", NN_SHAPE(1 + patch_count(r), cv));
-    train_add_norm(model, "vision_model", "pre_layrnorm", cv, &clip->pre_w, &clip->pre_b); // their spelling
+    clip->class_embedding = train_add(&model->params, "vision_model.embeddings", "class_embedding", NN_SHAPE(cv));
+    clip->patch_w =
+        train_add(&model->params, "vision_model.embeddings", "patch_embedding.weight", NN_SHAPE(cv, 3, p, p));
+    clip->vision_positions = train_add(&model->params, "vision_model.embeddings", "position_embedding.weight",
+                                       NN_SHAPE(1 + patch_count(r), cv));
+    train_add_norm(&model->params, "vision_model", "pre_layrnorm", cv, &clip->pre_w, &clip->pre_b); // their spelling
     add_tower(model, &clip->vision, &r->vision, "vision_model");
-    train_add_norm(model, "vision_model", "post_layernorm", cv, &clip->post_w, &clip->post_b);
+    train_add_norm(&model->params, "vision_model", "post_layernorm", cv, &clip->post_w, &clip->post_b);
 
-    clip->words = train_add(model, "text_model.embeddings", "token_embedding.weight", NN_SHAPE(model->vocabulary, ct));
-    clip->text_positions =
-        train_add(model, "text_model.embeddings", "position_embedding.weight", NN_SHAPE((size_t)r->context, ct));
+    clip->words =
+        train_add(&model->params, "text_model.embeddings", "token_embedding.weight", NN_SHAPE(model->vocabulary, ct));
+    clip->text_positions = train_add(&model->params, "text_model.embeddings", "position_embedding.weight",
+                                     NN_SHAPE((size_t)r->context, ct));
     add_tower(model, &clip->text, &r->text, "text_model");
-    train_add_norm(model, "text_model", "final_layer_norm", ct, &clip->final_w, &clip->final_b);
+    train_add_norm(&model->params, "text_model", "final_layer_norm", ct, &clip->final_w, &clip->final_b);
 
-    clip->vision_projection = train_add(model, "", "visual_projection.weight", NN_SHAPE(e, cv));
-    clip->text_projection = train_add(model, "", "text_projection.weight", NN_SHAPE(e, ct));
+    clip->vision_projection = train_add(&model->params, "", "visual_projection.weight", NN_SHAPE(e, cv));
+    clip->text_projection = train_add(&model->params, "", "text_projection.weight", NN_SHAPE(e, ct));
     // The scale is no weight to shrink: without decay, as in OpenAI's and open_clip's groups.
     clip->logit_scale = nn_params_add(&model->params, "logit_scale", NN_SCALAR, 0);
 }
@@ -133,21 +136,24 @@ static NnVar *clip_images(TrainModel *model, NnTape *t, const TrainBatch *b)
 {
     const Clip *clip = model->parts;
     const TrainRecipe *r = model->recipe;
+    const TrainPass p = {.tape = t, .params = &model->params};
     size_t s = (size_t)r->image_size, c = clip->vision.shape.width;
     NnVar *x = nn_input(t, b->images, NN_SHAPE(b->count, 3, s, s));
-    x = nn_patch_embed(t, x, train_var(model, t, clip->patch_w), NULL, (size_t)r->patch);
-    NnVar *head = nn_reshape(t, train_var(model, t, clip->class_embedding), NN_SHAPE(1, 1, c));
+    x = nn_patch_embed(t, x, train_var(&p, clip->patch_w), NULL, (size_t)r->patch);
+    NnVar *head = nn_reshape(t, train_var(&p, clip->class_embedding), NN_SHAPE(1, 1, c));
     x = nn_concat(t, (NnVar *[]){head, x}, 2);
-    x = nn_add(t, x, train_var(model, t, clip->vision_positions));
-    x = nn_layer_norm(t, x, train_var(model, t, clip->pre_w), train_var(model, t, clip->pre_b), 1e-5);
+    x = nn_add(t, x, train_var(&p, clip->vision_positions));
+    x = train_norm(&p, x, clip->pre_w, clip->pre_b, 1e-5);
+    TrainChain chain = train_chain_begin(&p, x);
     size_t last = clip->vision.count - 1;
     for (size_t i = 0; i < last; i++)
-        x = train_pre_block(model, t, &clip->vision.layers[i], &clip->vision.shape, x, NULL, false);
+        train_chain_next(&p, &chain,
+                         train_pre_block(&p, &clip->vision.layers[i], &clip->vision.shape, chain.x, NULL, false));
     int32_t *at = nn_tape_alloc_ids(t, b->count);
     memset(at, 0, b->count * sizeof *at);
-    x = train_pre_block_pooled(model, t, &clip->vision.layers[last], &clip->vision.shape, x, NULL, at);
-    x = nn_layer_norm(t, x, train_var(model, t, clip->post_w), train_var(model, t, clip->post_b), 1e-5);
-    return nn_l2_normalize(t, nn_linear(t, x, train_var(model, t, clip->vision_projection), NULL));
+    x = train_pre_block_pooled(&p, &clip->vision.layers[last], &clip->vision.shape, chain.x, NULL, at);
+    x = train_norm(&p, x, clip->post_w, clip->post_b, 1e-5);
+    return nn_l2_normalize(t, nn_linear(t, x, train_var(&p, clip->vision_projection), NULL));
 }
 
 // Padding stands behind the end token, and attention is causal: it changes nothing, so the batch is as long as its
@@ -155,20 +161,45 @@ static NnVar *clip_images(TrainModel *model, NnTape *t, const TrainBatch *b)
 static NnVar *clip_texts(TrainModel *model, NnTape *t, const TrainBatch *b)
 {
     const Clip *clip = model->parts;
-    NnVar *x = nn_embedding(t, train_var(model, t, clip->words), b->ids, b->count, b->tokens, -1);
-    x = nn_add(t, x, train_rows(model, t, clip->text_positions, b->tokens));
+    const TrainPass p = {.tape = t, .params = &model->params};
+    NnVar *x = nn_embedding(t, train_var(&p, clip->words), b->ids, b->count, b->tokens, -1);
+    x = nn_add(t, x, train_rows(&p, clip->text_positions, b->tokens));
+    TrainChain chain = train_chain_begin(&p, x);
     size_t last = clip->text.count - 1;
     for (size_t i = 0; i < last; i++)
-        x = train_pre_block(model, t, &clip->text.layers[i], &clip->text.shape, x, NULL, true);
-    x = train_pre_block_pooled(model, t, &clip->text.layers[last], &clip->text.shape, x, b->mask, b->last);
-    x = nn_layer_norm(t, x, train_var(model, t, clip->final_w), train_var(model, t, clip->final_b), 1e-5);
-    return nn_l2_normalize(t, nn_linear(t, x, train_var(model, t, clip->text_projection), NULL));
+        train_chain_next(&p, &chain,
+                         train_pre_block(&p, &clip->text.layers[i], &clip->text.shape, chain.x, NULL, true));
+    x = train_pre_block_pooled(&p, &clip->text.layers[last], &clip->text.shape, chain.x, b->mask, b->last);
+    x = train_norm(&p, x, clip->final_w, clip->final_b, 1e-5);
+    return nn_l2_normalize(t, nn_linear(t, x, train_var(&p, clip->text_projection), NULL));
 }
 
 static NnVar *clip_logits(TrainModel *model, NnTape *t, NnVar *similarity)
 {
     const Clip *clip = model->parts;
-    return nn_scale_by(t, similarity, train_var(model, t, clip->logit_scale), NN_SCALE_EXP);
+    return nn_scale_by(t, similarity, nn_param(t, &model->params, clip->logit_scale), NN_SCALE_EXP);
+}
+
+static void clip_loss(TrainModel *model, NnTape *t, const TrainBatch *b, const TrainStep *step, TrainLoss *out)
+{
+    (void)step;
+    NnVar *images = clip_images(model, t, b), *texts = clip_texts(model, t, b);
+    NnVar *logits = clip_logits(model, t, nn_matmul_nt(t, images, texts));
+    out->total = train_itc_loss(t, logits, model->recipe->duplicates == TRAIN_DUPLICATES_SHARE ? b->group : NULL);
+    out->parts[0] = (TrainLossPart){"itc", (double)out->total->value[0], 1};
+    out->count = 1;
+}
+
+static size_t clip_parts(const TrainModel *model, TrainPart parts[TRAIN_MAX_PARTS])
+{
+    (void)model;
+    static const TrainPart all[] = {{"image tower", "vision_model."},
+                                    {"text tower", "text_model."},
+                                    {"image projection", "visual_projection."},
+                                    {"text projection", "text_projection."},
+                                    {"logit scale", "logit_scale"}};
+    memcpy(parts, all, sizeof all);
+    return sizeof all / sizeof *all;
 }
 
 static size_t clip_costs(const TrainModel *model, TrainCost costs[TRAIN_MAX_PARTS])
@@ -177,17 +208,22 @@ static size_t clip_costs(const TrainModel *model, TrainCost costs[TRAIN_MAX_PART
     const TrainRecipe *r = model->recipe;
     double patches = (double)patch_count(r), cv = (double)r->vision.width, ct = (double)r->text.width;
     double tokens = (double)r->context, e = (double)r->proj;
-    costs[0] = (TrainCost){"image tower", "vision_model.", patches * cv * 3 * (double)(r->patch * r->patch),
-                           patches * (3 * (double)(r->patch * r->patch) + 4 * cv)};
-    costs[0].macs += (double)clip->vision.count * train_layer_macs(&clip->vision.shape, patches + 1);
-    costs[0].kept += (double)clip->vision.count * train_layer_kept(&clip->vision.shape, patches + 1);
-    costs[1] =
-        (TrainCost){"text tower", "text_model.", (double)clip->text.count * train_layer_macs(&clip->text.shape, tokens),
-                    (double)clip->text.count * train_layer_kept(&clip->text.shape, tokens) + 2 * tokens * ct};
-    costs[2] = (TrainCost){"image projection", "visual_projection.", cv * e, 2 * e};
-    costs[3] = (TrainCost){"text projection", "text_projection.", ct * e, 2 * e};
-    costs[4] = (TrainCost){"logit scale", "logit_scale", (double)r->batch * e, 3 * (double)r->batch};
-    return 5;
+    double image = patches * cv * 3 * (double)(r->patch * r->patch) +
+                   (double)clip->vision.count * train_layer_macs(&clip->vision.shape, patches + 1);
+    double text = (double)clip->text.count * train_layer_macs(&clip->text.shape, tokens);
+    double loss = (cv + ct) * e + (double)r->batch * e;
+    costs[0] = (TrainCost){"image tower",
+                           image,
+                           0,
+                           image,
+                           0,
+                           patches * (3 * (double)(r->patch * r->patch) + 4 * cv) +
+                               (double)clip->vision.count * train_layer_kept(&clip->vision.shape, patches + 1)};
+    costs[1] = (TrainCost){
+        "text tower", text, 0,
+        text,         0,    (double)clip->text.count * train_layer_kept(&clip->text.shape, tokens) + 2 * tokens * ct};
+    costs[2] = (TrainCost){"contrastive loss", loss, 0, loss, 0, 4 * e + 3 * (double)r->batch};
+    return 3;
 }
 
 const TrainModelOps train_clip_ops = {
@@ -195,8 +231,10 @@ const TrainModelOps train_clip_ops = {
     .build = clip_build,
     .init = clip_init,
     .clamp = clip_clamp,
+    .loss = clip_loss,
     .images = clip_images,
     .texts = clip_texts,
     .logits = clip_logits,
+    .parts = clip_parts,
     .costs = clip_costs,
 };
