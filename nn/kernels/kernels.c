@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "nn/half.h"
+#include "nn/kernels/products.h"
 #include "nn/kernels/x86/kernels_x86.h"
 
 #include <pthread.h>
@@ -267,6 +268,10 @@ static const NnKernels reference = {
     .dot = dot_c,
     .pack_panel = pack_panel_c,
     .panel_product = panel_product_c,
+    .gemm_pack = nn_gemm_pack_c,
+    .gemm_tile = nn_gemm_tile_c,
+    .gemm_pack_bf16 = nn_gemm_pack_bf16_c,
+    .gemm_tile_bf16 = nn_gemm_tile_bf16_c,
     .adamw = adamw_c,
     .f16_to_f32 = f16_to_f32_c,
     .f32_to_f16 = f32_to_f16_c,

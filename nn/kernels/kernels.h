@@ -22,7 +22,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { NN_PANEL = 32 }; // columns of a packed panel of weights
+enum {
+    NN_PANEL = 32, // columns of a packed panel of the right factor
+    NN_STRIP = 12  // rows of a packed strip of the left factor
+};
 
 // AdamW (Loshchilov & Hutter, 2019) for one group at one step t, with the bias corrections folded in.
 typedef struct {
@@ -83,6 +86,22 @@ typedef struct NnKernels {
     // on `rows`, `columns` or its place. (k + 1) 6e-8 x sum |x panel|, + 1 ulp of y.
     void (*panel_product)(nn_real *y, size_t ldy, const nn_real *x, size_t ldx, const nn_real *panel, size_t rows,
                           size_t columns, size_t k, int add);
+
+    // nn/product.h. to[k][width] of x; turned: to[i][j] = x[j*ld + i], else x[i*ld + j]; columns from `count` on are 0.
+    // width is NN_PANEL or NN_STRIP. Exact.
+    void (*gemm_pack)(nn_real *to, size_t width, const nn_real *x, size_t ld, int turned, size_t count, size_t k);
+    // c[r][j] = (add ? c[r][j] : 0) + alpha sum_i a[r*row + i*step] panel[i][j] for r < rows, j < columns <= NN_PANEL,
+    // terms in the order of i from 0 on; row or step is 1 (a packed strip: 1 and NN_STRIP). Only these a and c are
+    // touched; a panel is read whole. (k + 2) 6e-8 x sum |a panel| |alpha|, + 1 ulp of c.
+    void (*gemm_tile)(nn_real *c, size_t ldc, const nn_real *a, size_t row, size_t step, const nn_real *panel, size_t k,
+                      size_t rows, size_t columns, nn_real alpha, int add);
+    // The same in bfloat16, rounded to nearest even when packed, two terms next to each other in one word (the first in
+    // its low half; the last of an odd k beside a 0): to[(k+1)/2][width]. Exact but for denormals, which may become 0.
+    void (*gemm_pack_bf16)(uint32_t *to, size_t width, const nn_real *x, size_t ld, int turned, size_t count, size_t k);
+    // Products exact, sums in float, in an order and with roundings that differ between levels; the bound of gemm_tile.
+    // row and step count words.
+    void (*gemm_tile_bf16)(nn_real *c, size_t ldc, const uint32_t *a, size_t row, size_t step, const uint32_t *panel,
+                           size_t k, size_t rows, size_t columns, nn_real alpha, int add);
 
     // m = beta1 m + (1-beta1) g; v = beta2 v + (1-beta2) g^2; p = keep p - step m / (sqrt(v) inv_sqrt_c2 + eps), every
     // operation rounded by itself. Exact: the same bits at every level.

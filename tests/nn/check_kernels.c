@@ -333,6 +333,8 @@ static const struct {
     {"log_sum_exp", check_log_sum_exp},
     {"dot", check_dot},
     {"pack_panel, panel_product", check_panels},
+    {"gemm_pack, gemm_pack_bf16", check_gemm_pack},
+    {"gemm_tile, gemm_tile_bf16", check_gemm_tile},
     {"add, scale, axpy, add_rows, sum_rows", check_elementwise},
     {"adamw", check_adamw},
     {"f16 and bf16", check_half},
@@ -378,9 +380,10 @@ static bool finds_broken_kernels(void)
 
 int main(int argc, char **argv)
 {
-    NnKernels levels[2];
+    NnKernels levels[3];
     size_t count = 0;
-    const uint32_t flags = vc_cpu_flags(), steps[] = {VC_CPU_AVX2, VC_CPU_AVX2 | VC_CPU_AVX512};
+    const uint32_t flags = vc_cpu_flags(), steps[] = {VC_CPU_AVX2, VC_CPU_AVX2 | VC_CPU_AVX512,
+                                                      VC_CPU_AVX2 | VC_CPU_AVX512 | VC_CPU_AVX512_BF16};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         if ((flags & steps[i]) == steps[i])
             nn_kernels_init(&levels[count++], steps[i]);
@@ -400,7 +403,8 @@ int main(int argc, char **argv)
             Check c = {.ref = nn_kernels_reference(), .k = &levels[l]};
             vc_rng_seed(&c.rng, 1);
             entries[e].check(&c);
-            printf("%sok %zu - %s %s: ", c.failed ? "not " : "", l * ENTRIES + e + 1, levels[l].name, entries[e].name);
+            printf("%sok %zu - %s%s %s: ", c.failed ? "not " : "", l * ENTRIES + e + 1, levels[l].name,
+                   l == 2 ? " bf16" : "", entries[e].name);
             if (c.failed)
                 printf("%s\n", c.why);
             else if (c.worst == 0)

@@ -48,3 +48,6 @@ void check_softmax_backward(Check *c);
 void check_log_sum_exp(Check *c);
 void check_dot(Check *c);
 void check_panels(Check *c);
+// check_kernels_products.c
+void check_gemm_pack(Check *c);
+void check_gemm_tile(Check *c);

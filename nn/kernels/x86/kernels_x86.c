@@ -5,24 +5,105 @@
 #include "base/cpu.h"
 
 #include <immintrin.h>
+#include <string.h>
 
+// ---- AVX2: the kernels follow their vectors ------------------------------------------------------------------------
 #include "nn/kernels/x86/vec_avx2.h"
-// The kernels follow their vectors.
+// (the order counts)
 #include "nn/kernels/x86/kernels_tmpl.h"
+#include "nn/kernels/x86/pack_tmpl.h"
+
+#define TILE(x)          x##_avx2
+#define TILE_TARGET      TARGET
+#define WORD             float
+#define WORD_TERMS       1
+#define WORDS            __m256
+#define W_LOAD(p)        _mm256_loadu_ps(p)
+#define W_SET(w)         _mm256_set1_ps(w)
+#define W_FMA(a, b, sum) _mm256_fmadd_ps(a, b, sum)
+#include "nn/kernels/x86/gemm_tmpl.h"
+
+// bfloat16 without instructions for it: the halves of a word are floats once they stand in the upper 16 bits.
+TARGET static inline __m256 fma_pairs_avx2(__m256i a, __m256i b, __m256 sum)
+{
+    const __m256i high = _mm256_set1_epi32((int)0xffff0000u);
+    sum = _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(b, 16)),
+                          sum);
+    return _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_and_si256(a, high)),
+                           _mm256_castsi256_ps(_mm256_and_si256(b, high)), sum);
+}
+#define TILE(x)          x##_bf16_avx2
+#define TILE_TARGET      TARGET
+#define WORD             uint32_t
+#define WORD_TERMS       2
+#define WORDS            __m256i
+#define W_LOAD(p)        _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define W_SET(w)         _mm256_set1_epi32((int)(w))
+#define W_FMA(a, b, sum) fma_pairs_avx2(a, b, sum)
+#include "nn/kernels/x86/gemm_tmpl.h"
 #include "nn/kernels/x86/vec_undef.h"
 
+// ---- AVX-512 -------------------------------------------------------------------------------------------------------
 #include "nn/kernels/x86/vec_avx512.h"
-// Once more, wider.
+// (the order counts)
 #include "nn/kernels/x86/kernels_tmpl.h"
+#include "nn/kernels/x86/pack_tmpl.h"
+
+#define TILE(x)          x##_avx512
+#define TILE_TARGET      TARGET
+#define WORD             float
+#define WORD_TERMS       1
+#define WORDS            __m512
+#define W_LOAD(p)        _mm512_loadu_ps(p)
+#define W_SET(w)         _mm512_set1_ps(w)
+#define W_FMA(a, b, sum) _mm512_fmadd_ps(a, b, sum)
+#include "nn/kernels/x86/gemm_tmpl.h"
+
+TARGET static inline __m512 fma_pairs_avx512(__m512i a, __m512i b, __m512 sum)
+{
+    const __m512i high = _mm512_set1_epi32((int)0xffff0000u);
+    sum = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_slli_epi32(a, 16)), _mm512_castsi512_ps(_mm512_slli_epi32(b, 16)),
+                          sum);
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_and_si512(a, high)),
+                           _mm512_castsi512_ps(_mm512_and_si512(b, high)), sum);
+}
+#define TILE(x)          x##_bf16_avx512
+#define TILE_TARGET      TARGET
+#define WORD             uint32_t
+#define WORD_TERMS       2
+#define WORDS            __m512i
+#define W_LOAD(p)        _mm512_loadu_si512(p)
+#define W_SET(w)         _mm512_set1_epi32((int)(w))
+#define W_FMA(a, b, sum) fma_pairs_avx512(a, b, sum)
+#include "nn/kernels/x86/gemm_tmpl.h"
+
+// With the instruction for pairs.
+#define TILE(x)          x##_bf16_dot
+#define TILE_TARGET      __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#define WORD             uint32_t
+#define WORD_TERMS       2
+#define WORDS            __m512i
+#define W_LOAD(p)        _mm512_loadu_si512(p)
+#define W_SET(w)         _mm512_set1_epi32((int)(w))
+#define W_FMA(a, b, sum) _mm512_dpbf16_ps(sum, (__m512bh)(a), (__m512bh)(b))
+#include "nn/kernels/x86/gemm_tmpl.h"
 #include "nn/kernels/x86/vec_undef.h"
 
 void nn_kernels_init_x86(NnKernels *k, uint32_t flags)
 {
     if ((flags & VC_CPU_AVX512) != 0) {
         fill_avx512(k);
+        k->gemm_pack = gemm_pack_avx512;
+        k->gemm_tile = gemm_tile_avx512;
+        k->gemm_pack_bf16 = gemm_pack_bf16_avx512;
+        k->gemm_tile_bf16 = (flags & VC_CPU_AVX512_BF16) != 0 ? gemm_tile_bf16_dot : gemm_tile_bf16_avx512;
         k->name = "avx512";
     } else if ((flags & VC_CPU_AVX2) != 0) {
         fill_avx2(k);
+        k->gemm_pack = gemm_pack_avx2;
+        k->gemm_tile = gemm_tile_avx2;
+        k->gemm_pack_bf16 = gemm_pack_bf16_avx2;
+        k->gemm_tile_bf16 = gemm_tile_bf16_avx2;
         k->name = "avx2";
     }
 }

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// The reference of the kernels that matrix products are made of (nn/product.h).
+#include "nn/kernels/products.h"
+
+#include "nn/half.h"
+
+void nn_gemm_pack_c(nn_real *to, size_t width, const nn_real *x, size_t ld, int turned, size_t count, size_t k)
+{
+    for (size_t i = 0; i < k; i++) {
+        for (size_t j = 0; j < width; j++)
+            to[i * width + j] = j >= count ? 0 : turned ? x[j * ld + i] : x[i * ld + j];
+    }
+}
+
+void nn_gemm_tile_c(nn_real *c, size_t ldc, const nn_real *a, size_t row, size_t step, const nn_real *panel, size_t k,
+                    size_t rows, size_t columns, nn_real alpha, int add)
+{
+    for (size_t r = 0; r < rows; r++) {
+        nn_real sum[NN_PANEL] = {0};
+        for (size_t i = 0; i < k; i++) {
+            for (size_t j = 0; j < columns; j++)
+                sum[j] += a[r * row + i * step] * panel[i * NN_PANEL + j];
+        }
+        for (size_t j = 0; j < columns; j++)
+            c[r * ldc + j] = (add ? c[r * ldc + j] : 0) + alpha * sum[j];
+    }
+}
+
+void nn_gemm_pack_bf16_c(uint32_t *to, size_t width, const nn_real *x, size_t ld, int turned, size_t count, size_t k)
+{
+    for (size_t i = 0; i < k; i += 2) {
+        for (size_t j = 0; j < width; j++) {
+            uint32_t pair = 0;
+            for (size_t p = 0; p < 2 && i + p < k && j < count; p++) {
+                const nn_real v = turned ? x[j * ld + i + p] : x[(i + p) * ld + j];
+                pair |= (uint32_t)nn_f32_to_bf16((float)v) << (16 * p);
+            }
+            to[i / 2 * width + j] = pair;
+        }
+    }
+}
+
+static nn_real half_of(uint32_t pair, int which)
+{
+    return (nn_real)nn_bf16_to_f32((uint16_t)(pair >> (16 * which)));
+}
+
+void nn_gemm_tile_bf16_c(nn_real *c, size_t ldc, const uint32_t *a, size_t row, size_t step, const uint32_t *panel,
+                         size_t k, size_t rows, size_t columns, nn_real alpha, int add)
+{
+    for (size_t r = 0; r < rows; r++) {
+        nn_real sum[NN_PANEL] = {0};
+        for (size_t i = 0; i < (k + 1) / 2; i++) {
+            const uint32_t x = a[r * row + i * step];
+            for (size_t j = 0; j < columns; j++) {
+                const uint32_t y = panel[i * NN_PANEL + j];
+                sum[j] += half_of(x, 0) * half_of(y, 0) + half_of(x, 1) * half_of(y, 1);
+            }
+        }
+        for (size_t j = 0; j < columns; j++)
+            c[r * ldc + j] = (add ? c[r * ldc + j] : 0) + alpha * sum[j];
+    }
+}
