@@ -59,6 +59,8 @@ void nn_adamw_step(const NnContext *ctx, NnParams *params, const NnAdamw *adamw,
                               .step = (nn_real)(lr / c1),
                               .beta1 = (nn_real)adamw->beta1,
                               .beta2 = (nn_real)adamw->beta2,
+                              .rest1 = (nn_real)(1 - adamw->beta1),
+                              .rest2 = (nn_real)(1 - adamw->beta2),
                               .inv_sqrt_c2 = (nn_real)(1 / sqrt(c2)),
                               .eps = (nn_real)adamw->eps,
                               .grad_scale = (nn_real)grad_scale};

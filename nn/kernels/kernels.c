@@ -181,11 +181,10 @@ static nn_real dot_c(const nn_real *a, const nn_real *b, size_t n)
 
 static void adamw_c(nn_real *p, nn_real *m, nn_real *v, const nn_real *g, size_t n, const NnAdamwStep *s)
 {
-    const nn_real rest1 = 1 - s->beta1, rest2 = 1 - s->beta2;
     for (size_t i = 0; i < n; i++) {
         const nn_real grad = s->grad_scale * g[i];
-        m[i] = s->beta1 * m[i] + rest1 * grad;
-        v[i] = s->beta2 * v[i] + rest2 * (grad * grad);
+        m[i] = s->beta1 * m[i] + s->rest1 * grad;
+        v[i] = s->beta2 * v[i] + s->rest2 * (grad * grad);
         p[i] = s->keep * p[i] - s->step * m[i] / (nn_sqrt(v[i]) * s->inv_sqrt_c2 + s->eps);
     }
 }

@@ -29,10 +29,10 @@ enum {
 
 // AdamW (Loshchilov & Hutter, 2019) for one group at one step t, with the bias corrections folded in.
 typedef struct {
-    nn_real keep; // 1 - lr x weight decay
-    nn_real step; // lr / (1 - beta1^t)
-    nn_real beta1, beta2;
-    nn_real inv_sqrt_c2; // 1 / sqrt(1 - beta2^t)
+    nn_real keep;                       // 1 - lr x weight decay
+    nn_real step;                       // lr / (1 - beta1^t)
+    nn_real beta1, beta2, rest1, rest2; // rest = 1 - beta, rounded once: 1 - 0.999f is off by 1.3e-5
+    nn_real inv_sqrt_c2;                // 1 / sqrt(1 - beta2^t)
     nn_real eps;
     nn_real grad_scale; // g is multiplied by this first (clipping, accumulation); 1 for none
 } NnAdamwStep;
@@ -103,7 +103,7 @@ typedef struct NnKernels {
     void (*gemm_tile_bf16)(nn_real *c, size_t ldc, const uint32_t *a, size_t row, size_t step, const uint32_t *panel,
                            size_t k, size_t rows, size_t columns, nn_real alpha, int add);
 
-    // m = beta1 m + (1-beta1) g; v = beta2 v + (1-beta2) g^2; p = keep p - step m / (sqrt(v) inv_sqrt_c2 + eps), every
+    // m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; p = keep p - step m / (sqrt(v) inv_sqrt_c2 + eps), every
     // operation rounded by itself. Exact: the same bits at every level.
     void (*adamw)(nn_real *p, nn_real *m, nn_real *v, const nn_real *g, size_t n, const NnAdamwStep *s);
 

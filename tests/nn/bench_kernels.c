@@ -15,7 +15,7 @@ static uint16_t bench_h[BENCH_N];
 
 static void bench_call(const NnKernels *k, int what)
 {
-    static const NnAdamwStep step = {0.9999F, 3e-4F, 0.9F, 0.999F, 1.7F, 1e-8F, 1};
+    static const NnAdamwStep step = {0.9999F, 3e-4F, 0.9F, 0.999F, 0.1F, 0.001F, 1.7F, 1e-8F, 1};
     switch (what) {
     case 0:
         k->exp(bench_b, bench_a, BENCH_N);

@@ -236,7 +236,7 @@ static void check_elementwise(Check *c)
 
 static void check_adamw(Check *c)
 {
-    const NnAdamwStep step = {0.9999F, 3e-4F, 0.9F, 0.999F, 1.7F, 1e-8F, 0.7F};
+    const NnAdamwStep step = {0.9999F, 3e-4F, 0.9F, 0.999F, 0.1F, 0.001F, 1.7F, 1e-8F, 0.7F};
     for (size_t w = 0; w < WIDTHS; w++) {
         for (int form = 0; form < 2 * INPUTS; form++) {
             const size_t n = widths[w];

@@ -15,16 +15,29 @@ VcRng train_row_stream(uint64_t seed, const TrainBatch *b, size_t row)
     return rng;
 }
 
+void train_corrupt_word(const TrainMlmRule *rule, const TrainWordDraw *draw, int32_t id, int32_t *corrupted,
+                        int32_t *label)
+{
+    *corrupted = id;
+    *label = NN_IGNORE_LABEL;
+    if (!draw->select || id == rule->pad_id || id == rule->class_id)
+        return;
+    *label = id;
+    if (draw->hide) {
+        *corrupted = rule->mask_id;
+    } else if (draw->random) {
+        *corrupted = draw->word;
+    }
+}
+
 void train_draw_words(VcRng *rng, const TrainMlmRule *rule, const int32_t *ids, size_t tokens, int32_t *corrupted,
                       int32_t *labels)
 {
     for (size_t i = 0; i < tokens; i++) {
-        const bool selected = vc_rng_uniform(rng) < rule->probability;
-        const double what = vc_rng_uniform(rng);
-        const int32_t word = (int32_t)vc_rng_below(rng, rule->vocabulary);
-        const bool hidden = selected && ids[i] != rule->pad_id && ids[i] != rule->class_id;
-        corrupted[i] = !hidden || what >= 0.9 ? ids[i] : what < 0.8 ? rule->mask_id : word;
-        labels[i] = hidden ? ids[i] : NN_IGNORE_LABEL;
+        const bool select = vc_rng_uniform(rng) < rule->probability, hide = vc_rng_uniform(rng) < 0.8;
+        const bool random = vc_rng_uniform(rng) < 0.5;
+        const TrainWordDraw draw = {select, hide, random, (int32_t)vc_rng_below(rng, rule->vocabulary)};
+        train_corrupt_word(rule, &draw, ids[i], &corrupted[i], &labels[i]);
     }
 }
 

@@ -25,7 +25,14 @@ typedef struct {
     size_t vocabulary;
     int32_t mask_id, pad_id, class_id;
 } TrainMlmRule;
-// ids[T] -> corrupted[T], labels[T]. Three numbers are drawn a position whatever comes of it.
+// What is drawn for one position, and what it makes of the word that stands there.
+typedef struct {
+    bool select, hide, random; // with the rule's probability, 0.8, 0.5
+    int32_t word;              // of the whole vocabulary, special words and all (T32)
+} TrainWordDraw;
+void train_corrupt_word(const TrainMlmRule *rule, const TrainWordDraw *draw, int32_t id, int32_t *corrupted,
+                        int32_t *label);
+// ids[T] -> corrupted[T], labels[T]. Four numbers are drawn a position whatever comes of it.
 void train_draw_words(VcRng *rng, const TrainMlmRule *rule, const int32_t *ids, size_t tokens, int32_t *corrupted,
                       int32_t *labels);
 // order[N]: a random permutation.

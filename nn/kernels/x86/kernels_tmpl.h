@@ -362,7 +362,7 @@ TARGET static void NAME(sum_rows)(float *out, const float *x, size_t rows, size_
 
 TARGET static void NAME(adamw)(float *p, float *m, float *v, const float *g, size_t n, const NnAdamwStep *s)
 {
-    const V beta1 = V_SET(s->beta1), beta2 = V_SET(s->beta2), rest1 = V_SET(1 - s->beta1), rest2 = V_SET(1 - s->beta2);
+    const V beta1 = V_SET(s->beta1), beta2 = V_SET(s->beta2), rest1 = V_SET(s->rest1), rest2 = V_SET(s->rest2);
     const V scale = V_SET(s->grad_scale), keep = V_SET(s->keep), step = V_SET(s->step), eps = V_SET(s->eps);
     const V correct = V_SET(s->inv_sqrt_c2);
     FOR_ROW(i, n)
