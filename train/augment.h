@@ -36,6 +36,7 @@ typedef enum {
     TRAIN_ROTATE,
     TRAIN_AUGMENTS,
 } TrainAugmentOp;
+enum { TRAIN_AUGMENT_MOST = 8 }; // that a recipe draws for a picture
 
 // An operation and its parameter: a factor, an offset in pixels or degrees.
 typedef struct {

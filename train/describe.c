@@ -155,7 +155,9 @@ static void make_up(TrainBatch *b, const TrainRecipe *r, size_t vocabulary)
     b->tokens = (size_t)r->context;
     for (size_t i = 0; i < rows * b->tokens; i++)
         b->ids[i] = (int32_t)vc_rng_below(&rng, vocabulary);
-    b->concept_tokens = r->objective == TRAIN_VICHA && r->concepts ? (size_t)(5 * r->concept_draws / 2) : 0;
+    b->concept_tokens = r->objective == TRAIN_VICHA && r->concepts
+                            ? (size_t)(2.5 * floor(15 * (r->concept_share > 0 ? r->concept_share : 1)))
+                            : 0;
     b->concept_tokens = b->concept_tokens > TRAIN_CONCEPT_TOKENS ? TRAIN_CONCEPT_TOKENS : b->concept_tokens;
     for (size_t i = 0; i < rows * b->concept_tokens; i++)
         b->concepts[i] = (int32_t)vc_rng_below(&rng, vocabulary);

@@ -278,21 +278,40 @@ static bool apply_override(TrainRecipe *recipe, const char *text, VcErr *err)
     return key && set_text(recipe, key, equals + 1, "--set", err);
 }
 
+// The defaults of the table and of `objective` (-1: of the table alone), then the file (NULL: none), then the
+// overrides.
+static bool read_recipe(TrainRecipe *made, int64_t objective, const VcJson *json, const char *path,
+                        const char *const *sets, size_t set_count, VcErr *err)
+{
+    for (size_t i = 0; i < recipe_key_count; i++)
+        VC_ASSERT(set_text(made, &recipe_keys[i], recipe_keys[i].initial, "default", NULL));
+    for (size_t i = 0; i < recipe_own_default_count; i++) {
+        const RecipeDefault *own = &recipe_own_defaults[i];
+        if (own->objective == objective)
+            VC_ASSERT(set_text(made, find_key(own->path, "default", NULL), own->initial, "default", NULL));
+    }
+    if (json && !read_object(made, json, "", path, err))
+        return false;
+    for (size_t i = 0; i < set_count; i++) {
+        if (!apply_override(made, sets[i], err))
+            return false;
+    }
+    return true;
+}
+
 bool train_recipe_load(TrainRecipe *recipe, const char *path, const char *const *sets, size_t set_count, VcErr *err)
 {
     TrainRecipe made = {0};
     VcJson *json = NULL;
-    bool ok = true;
-    for (size_t i = 0; i < recipe_key_count; i++)
-        VC_ASSERT(set_text(&made, &recipe_keys[i], recipe_keys[i].initial, "default", NULL));
-    if (path) {
-        ok = vc_json_read_file(&json, path, 1 << 20, err);
-        if (ok && !vc_json_is_object(json))
-            ok = vc_fail(err, VC_ERR_USAGE, "%s: a recipe is one JSON object", path);
-        ok = ok && read_object(&made, json, "", path, err);
+    bool ok = !path || vc_json_read_file(&json, path, 1 << 20, err);
+    if (ok && path && !vc_json_is_object(json))
+        ok = vc_fail(err, VC_ERR_USAGE, "%s: a recipe is one JSON object", path);
+    ok = ok && read_recipe(&made, -1, json, path, sets, set_count, err);
+    if (ok) { // again, now that the objective is known: its own defaults come before the file
+        const int64_t objective = made.objective;
+        train_recipe_finish(&made);
+        ok = read_recipe(&made, objective, json, path, sets, set_count, err);
     }
-    for (size_t i = 0; ok && i < set_count; i++)
-        ok = apply_override(&made, sets[i], err);
     ok = ok && recipe_check(&made, err);
     vc_json_destroy(&json);
     if (!ok) {
@@ -428,14 +447,20 @@ void train_recipe_print_keys(VcStr *out)
 {
     for (size_t i = 0; i < recipe_key_count; i++) {
         const RecipeKey *key = &recipe_keys[i];
-        vc_str_putf(out, "%-22s %s", key->path, key->help);
-        if (key->type == KEY_INT || key->type == KEY_REAL) {
-            vc_str_putf(out, " [%s, %.10g to %.10g]\n", key->initial, key->min, key->max);
-        } else if (key->type == KEY_CHOICE) {
-            vc_str_putf(out, " [%s, of %s]\n", key->initial, key->choices);
-        } else {
-            vc_str_putf(out, " [%s]\n", key->initial);
+        vc_str_putf(out, "%-22s %s [%s", key->path, key->help, key->initial);
+        for (size_t k = 0; k < recipe_own_default_count; k++) {
+            if (strcmp(recipe_own_defaults[k].path, key->path) == 0) {
+                vc_str_put(out, "; ");
+                put_choice(out, find_key("objective", "default", NULL), recipe_own_defaults[k].objective);
+                vc_str_putf(out, " %s", recipe_own_defaults[k].initial);
+            }
         }
+        if (key->type == KEY_INT || key->type == KEY_REAL) {
+            vc_str_putf(out, ", %.10g to %.10g", key->min, key->max);
+        } else if (key->type == KEY_CHOICE) {
+            vc_str_putf(out, ", of %s", key->choices);
+        }
+        vc_str_put(out, "]\n");
     }
 }
 

@@ -47,6 +47,9 @@ typedef struct {
     int64_t image_size;
     double crop_min, crop_max, ratio_max; // area share and largest aspect ratio of RandomResizedCrop
     bool flip;
+    int64_t randaugment_n; // operations drawn
+    double randaugment_m;  // their level
+    bool randaugment_original;
 
     char *tokenizer_dir, *tokenizer_vocab, *tokenizer_merges;
     int64_t tokenizer_learn; // entries of the vocabulary to learn, 0 = do not learn
@@ -56,8 +59,9 @@ typedef struct {
     TrainTower vision, text, decoder;
     int64_t fusion_layer, positions; // of the text tower (vicha)
     int64_t init;                    // TrainInit
-    int64_t patch, context, proj, activation, concept_layers, concept_draws;
+    int64_t patch, context, proj, activation, concept_layers;
     bool concepts;
+    double concept_share;         // of an image's concepts: so many are drawn, rounded down
     int64_t hide_concept_padding; // 0 or 1
     double init_temperature;
     double dropout, momentum_keep;

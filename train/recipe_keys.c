@@ -3,6 +3,14 @@
 
 #include <stddef.h>
 
+const RecipeDefault recipe_own_defaults[] = {
+    {TRAIN_VICHA, "image.crop_min", "0.2"},
+    {TRAIN_VICHA, "image.flip", "true"},
+    {TRAIN_VICHA, "image.randaugment_n", "2"},
+    {TRAIN_VICHA, "model.text.context", "25"},
+};
+const size_t recipe_own_default_count = sizeof recipe_own_defaults / sizeof *recipe_own_defaults;
+
 #define AT(field) offsetof(TrainRecipe, field)
 
 const RecipeKey recipe_keys[] = {
@@ -32,6 +40,11 @@ const RecipeKey recipe_keys[] = {
      "largest aspect ratio of the random crop (the smallest is its inverse)"},
     {"image.flip", KEY_BOOL, AT(flip), "false", 0, 0, NULL, false,
      "mirror half of the images (left and right in a caption go wrong)"},
+    {"image.randaugment_n", KEY_INT, AT(randaugment_n), "0", 0, 8, NULL, false,
+     "RandAugment: operations drawn for an image, each done with probability 1/2; 0 = none"},
+    {"image.randaugment_m", KEY_REAL, AT(randaugment_m), "7", 0, 10, NULL, false, "RandAugment: their strength"},
+    {"image.randaugment_original", KEY_BOOL, AT(randaugment_original), "false", 0, 0, NULL, false,
+     "RandAugment: let bytes wrap around in Sharpness and AutoContrast as the released code does"},
 
     {"tokenizer.dir", KEY_STRING, AT(tokenizer_dir), "\"\"", 0, 0, NULL, false,
      "folder with vocab.json and merges.txt of a CLIP tokenizer"},
@@ -80,8 +93,9 @@ const RecipeKey recipe_keys[] = {
     {"model.concepts", KEY_BOOL, AT(concepts), "true", 0, 0, NULL, false, "vicha: concept tokens join the image tower"},
     {"model.concept_layers", KEY_INT, AT(concept_layers), "2", 1, 12, NULL, false,
      "vicha: layers of the concept encoder"},
-    {"model.concept_draws", KEY_INT, AT(concept_draws), "4", 1, 64, NULL, false,
-     "vicha: concepts drawn for an image in training, with replacement (evaluation takes all)"},
+    {"model.concept_share", KEY_REAL, AT(concept_share), "0.3", 0, 1, NULL, false,
+     "vicha: concepts drawn for an image in training, with replacement, as a share of those it has, rounded down "
+     "(0.3 of 15: 4); 0 = all of them, best first, as in evaluation"},
     {"model.concept_padding", KEY_CHOICE, AT(hide_concept_padding), "\"seen\"", 0, 0, "seen|hidden", false,
      "vicha: padding behind the shorter concept strings of a batch is seen by the image tower as in the original, or "
      "hidden (then a result does not depend on the other pairs of the batch)"},

@@ -18,6 +18,14 @@ typedef struct {
     const char *help;
 } RecipeKey;
 
+// A default that an objective has in place of the table's.
+typedef struct {
+    int64_t objective; // TrainObjective
+    const char *path, *initial;
+} RecipeDefault;
+
+extern const RecipeDefault recipe_own_defaults[];
+extern const size_t recipe_own_default_count;
 extern const RecipeKey recipe_keys[];
 extern const size_t recipe_key_count;
 

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "extract/extract.h"
+#include "train/augment.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -17,7 +18,7 @@ struct TrainSampler {
     float table[3][256]; // (u/255 - mean)/std of each channel
     uint8_t *crop;       // pixels of the crop, grown as needed
     size_t crop_cap;
-    uint8_t *scaled; // S x S x 3
+    uint8_t *scaled, *scratch; // S x S x 3
     TrainPixels *decoded;
     size_t decoded_cap;
     VcStr caption;
@@ -25,6 +26,14 @@ struct TrainSampler {
 };
 
 enum { MAX_STAND_INS = 100 }; // in a row, for one bad record: more is not a bad record but a bad set
+
+// The independent streams of a record in an epoch. That of crop and mirror is the record's own.
+enum { STREAM_CAPTION = 1, STREAM_CONCEPTS, STREAM_AUGMENT };
+
+static uint64_t record_seed(const TrainSampler *s, uint64_t epoch, uint64_t number)
+{
+    return vc_mix_seed(vc_mix_seed((uint64_t)s->recipe->seed, epoch + 1), number);
+}
 
 static const float clip_mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
 static const float clip_std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
@@ -38,6 +47,7 @@ TrainSampler *train_sampler_create(const TrainRecipe *recipe, const TrainData *d
     s->cache = bpe ? bpe_cache_create() : NULL;
     size_t side = (size_t)recipe->image_size;
     s->scaled = vc_alloc(side * side, 3);
+    s->scratch = vc_alloc(side * side, 3);
     s->ids = vc_alloc((size_t)recipe->context + TRAIN_CONCEPT_TOKENS, sizeof *s->ids);
     for (int c = 0; c < 3; c++) {
         for (int u = 0; u < 256; u++)
@@ -54,6 +64,7 @@ void train_sampler_destroy(TrainSampler **sampler)
     bpe_cache_destroy(&s->cache);
     free(s->crop);
     free(s->scaled);
+    free(s->scratch);
     free(s->decoded);
     vc_str_finish(&s->caption);
     free(s->ids);
@@ -173,17 +184,51 @@ static const TrainPixels *find_pixels(TrainSampler *s, const IndexRecord *record
     return s->decoded;
 }
 
-static bool fill_image(TrainSampler *s, const IndexRecord *record, uint64_t number, VcRng *rng, float *out, VcErr *err)
+// Left for right, in place.
+static void mirror(uint8_t *pixels, size_t side)
+{
+    for (size_t y = 0; y < side; y++) {
+        uint8_t *left = pixels + 3 * y * side, *right = left + 3 * (side - 1);
+        for (; left < right; left += 3, right -= 3) {
+            uint8_t kept[3];
+            memcpy(kept, left, 3);
+            memcpy(left, right, 3);
+            memcpy(right, kept, 3);
+        }
+    }
+}
+
+static void augment(TrainSampler *s, uint64_t seed)
+{
+    const TrainRecipe *r = s->recipe;
+    TrainAugment drawn[TRAIN_AUGMENT_MOST];
+    VcRng rng;
+    if (r->randaugment_n == 0)
+        return;
+    vc_rng_seed(&rng, vc_mix_seed(seed, STREAM_AUGMENT));
+    size_t n = train_augment_draw(&rng, (size_t)r->randaugment_n, r->randaugment_m, drawn);
+    for (size_t i = 0; i < n; i++) {
+        train_augment_apply(drawn[i], s->scaled, s->scratch, (int)r->image_size, (int)r->image_size,
+                            r->randaugment_original);
+    }
+}
+
+// seed: of the record's draws; NULL: as in evaluation.
+static bool fill_image(TrainSampler *s, const IndexRecord *record, uint64_t number, const uint64_t *seed, nn_real *out,
+                       VcErr *err)
 {
     const TrainRecipe *r = s->recipe;
     const TrainPixels *image = find_pixels(s, record, number, err);
     if (!image)
         return false;
-    bool mirror = false;
-    if (rng) {
+    if (seed) {
+        VcRng rng;
+        vc_rng_seed(&rng, *seed);
         resize_crop(s, image,
-                    train_random_crop(rng, image->width, image->height, r->crop_min, r->crop_max, r->ratio_max));
-        mirror = r->flip && vc_rng_uniform(rng) < 0.5;
+                    train_random_crop(&rng, image->width, image->height, r->crop_min, r->crop_max, r->ratio_max));
+        if (r->flip && vc_rng_uniform(&rng) < 0.5)
+            mirror(s->scaled, (size_t)r->image_size);
+        augment(s, *seed);
     } else {
         resize_whole(s, image);
     }
@@ -194,18 +239,10 @@ static bool fill_image(TrainSampler *s, const IndexRecord *record, uint64_t numb
             const uint8_t *from = s->scaled + 3 * y * side + c;
             float *to = out + (c * side + y) * side;
             for (size_t x = 0; x < side; x++)
-                to[x] = table[from[3 * (mirror ? side - 1 - x : x)]];
+                to[x] = table[from[3 * x]];
         }
     }
     return true;
-}
-
-// The independent streams of a record in an epoch. The image's is the record's own.
-enum { STREAM_CAPTION = 1, STREAM_CONCEPTS };
-
-static uint64_t record_seed(const TrainSampler *s, uint64_t epoch, uint64_t number)
-{
-    return vc_mix_seed(vc_mix_seed((uint64_t)s->recipe->seed, epoch + 1), number);
 }
 
 // Writes at most recipe->context ids of a caption, drawn from its stream of `seed`, or the first (NULL). *n: how many.
@@ -238,10 +275,14 @@ static bool put_caption(TrainSampler *s, const IndexRecord *record, const uint64
 // [CLS] and the pieces of the concepts drawn from their stream of `seed` (with replacement), or of all in order (NULL).
 static size_t put_concepts(const TrainSampler *s, const IndexRecord *record, const uint64_t *seed, int32_t *ids)
 {
-    size_t all = record->concept_lens.count, draws = seed ? (size_t)s->recipe->concept_draws : all, n = 0;
+    size_t all = record->concept_lens.count, draws = all, n = 0;
     VcRng rng;
-    if (seed)
+    if (s->recipe->concept_share == 0)
+        seed = NULL;
+    if (seed) {
+        draws = (size_t)(s->recipe->concept_share * (double)all);
         vc_rng_seed(&rng, vc_mix_seed(*seed, STREAM_CONCEPTS));
+    }
     ids[n++] = index_int_at(record->caption_ids, 0); // [CLS], whatever its number
     for (size_t d = 0; all > 0 && d < draws; d++) {
         size_t chosen = seed ? (size_t)vc_rng_below(&rng, all) : d, first = 0;
@@ -266,12 +307,10 @@ static bool fill_row(TrainSampler *s, TrainBatch *b, size_t row, uint64_t number
     size_t side = (size_t)r->image_size, n = 0;
     const uint64_t seed = record_seed(s, b->epoch, number), *draws = evaluate ? NULL : &seed;
     IndexRecord record;
-    VcRng image;
-    vc_rng_seed(&image, seed);
     if (!train_data_get(s->data, number, &record, err))
         return false;
     b->image_ids[row] = record.image_id;
-    if (!fill_image(s, &record, number, draws ? &image : NULL, b->images + row * 3 * side * side, err) ||
+    if (!fill_image(s, &record, number, draws, b->images + row * 3 * side * side, err) ||
         !put_caption(s, &record, draws, b->ids + row * (size_t)r->context, &n, err))
         return vc_prefix(err, "record %" PRIu64 " (image %" PRId64 ")", number, record.image_id);
     b->last[row] = (int32_t)n - 1;

@@ -129,14 +129,14 @@ enum { SCENE_ITC_ALONE_COUNT = 7 };
 // A recipe that learns the scenes in seconds, with more settings on top.
 static inline void scene_recipe(TrainRecipe *recipe, const char *const *sets, size_t count)
 {
-    const char *all[64] = {"image.size=32",        "model.vision.patch=8",  "model.vision.width=48",
-                           "model.vision.heads=3", "model.vision.layers=2", "model.text.width=32",
-                           "model.text.heads=2",   "model.text.layers=2",   "model.text.context=16",
-                           "model.proj=32",        "tokenizer.learn=600",   "train.batch=16",
-                           "image.crop_min=0.8",   "optim.warmup_steps=10", "optim.lr=0.002",
-                           "data.holdout=0.2",     "eval.samples=64",       "eval.every=0",
-                           "checkpoint.every=0",   "tokenizer.words=200",   "data.prefetch=2"};
-    size_t n = 21;
+    const char *all[64] = {
+        "image.size=32",         "model.vision.patch=8",  "model.vision.width=48", "model.vision.heads=3",
+        "model.vision.layers=2", "model.text.width=32",   "model.text.heads=2",    "model.text.layers=2",
+        "model.text.context=16", "model.proj=32",         "tokenizer.learn=600",   "train.batch=16",
+        "image.crop_min=0.8",    "optim.warmup_steps=10", "optim.lr=0.002",        "data.holdout=0.2",
+        "eval.samples=64",       "eval.every=0",          "checkpoint.every=0",    "tokenizer.words=200",
+        "data.prefetch=2",       "image.flip=false",      "image.randaugment_n=0"};
+    size_t n = 23;
     for (size_t i = 0; i < count; i++)
         all[n++] = sets[i];
     assert_ok(train_recipe_load(recipe, NULL, all, n, err));

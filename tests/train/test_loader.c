@@ -68,19 +68,19 @@ static void check_same_for_threads(const char *objective)
 {
     enum { BATCHES = 14 }; // over an epoch of 6 and into the third
     uint64_t one[BATCHES], other[BATCHES];
-    const char *plain[] = {objective, "image.flip=true"};
-    hash_run(plain, 2, 0, 0, BATCHES, one);
+    const char *plain[] = {objective, "image.flip=true", "image.randaugment_n=2"};
+    hash_run(plain, 3, 0, 0, BATCHES, one);
     static const char *const workers[] = {"data.workers=2", "data.workers=7"};
     static const char *const ahead[] = {"data.prefetch=1", "data.prefetch=9"};
     for (size_t i = 0; i < 2; i++) {
-        const char *sets[] = {objective, "image.flip=true", workers[i], ahead[i]};
-        hash_run(sets, 4, 0, 0, BATCHES, other);
+        const char *sets[] = {objective, "image.flip=true", "image.randaugment_n=2", workers[i], ahead[i]};
+        hash_run(sets, 5, 0, 0, BATCHES, other);
         assert_memory_equal(one, other, sizeof one);
     }
     for (size_t i = 1; i < BATCHES; i++)
         assert_true(one[i] != one[i - 1]);
-    const char *seed[] = {objective, "image.flip=true", "seed=7"};
-    hash_run(seed, 3, 0, 0, 1, other);
+    const char *seed[] = {objective, "image.flip=true", "image.randaugment_n=2", "seed=7"};
+    hash_run(seed, 4, 0, 0, 1, other);
     assert_true(other[0] != one[0]);
 }
 
@@ -222,18 +222,38 @@ static void test_batch_contents(void **state)
     close_world(&w);
 }
 
+// A share of 1/2 of two concepts is one draw: [CLS] and the pieces of one of them, now the first and now the second.
 static void test_concepts(void **state)
 {
     (void)state;
     World w;
-    const char *sets[] = {"objective=vicha", "model.concept_draws=3"};
+    const char *sets[] = {"objective=vicha", "model.concept_share=0.5"};
     open_world(&w, sets, 2);
     TrainLoader *loader = train_loader_create(&w.recipe, w.data, NULL, NULL, 0, 0);
     const TrainBatch *b;
     assert_ok(train_loader_next(loader, &b, err));
-    assert_in_range(b->concept_tokens, 4, 7); // [CLS], three draws of a one- or a two-piece concept
-    for (size_t i = 0; i < b->count; i++)
-        assert_int_equal(b->concepts[i * b->concept_tokens], 2); // [CLS]
+    size_t drawn[2] = {0};
+    for (size_t i = 0; i < b->count; i++) {
+        IndexRecord record;
+        const int32_t *ids = b->concepts + i * b->concept_tokens;
+        assert_int_equal(ids[0], 2); // [CLS]
+        assert_ok(train_data_get(w.data, b->records[i], &record, err));
+        size_t first = (size_t)index_int_at(record.concept_lens, 0);
+        bool second = ids[1] != index_int_at(record.concept_tokens, 0);
+        size_t from = second ? first : 0, n = second ? (size_t)index_int_at(record.concept_lens, 1) : first;
+        assert_int_equal(b->concept_last[i], n);
+        for (size_t k = 0; k < n; k++)
+            assert_int_equal(ids[1 + k], index_int_at(record.concept_tokens, from + k));
+        drawn[second]++;
+    }
+    assert_true(drawn[0] > 2 && drawn[1] > 2);
+    train_loader_destroy(&loader);
+    close_world(&w);
+    sets[1] = "model.concept_share=0.49"; // rounded down to none
+    open_world(&w, sets, 2);
+    loader = train_loader_create(&w.recipe, w.data, NULL, NULL, 0, 0);
+    assert_ok(train_loader_next(loader, &b, err));
+    assert_int_equal(b->concept_tokens, 1);
     train_loader_destroy(&loader);
     // evaluation takes all, in order, once
     TrainSampler *sampler = train_sampler_create(&w.recipe, w.data, NULL);
@@ -250,6 +270,50 @@ static void test_concepts(void **state)
     train_batch_finish(&batch);
     train_sampler_destroy(&sampler);
     close_world(&w);
+}
+
+// RandAugment changes the pictures it was drawn for and nothing else, another way in the next epoch.
+static void test_randaugment(void **state)
+{
+    (void)state;
+    enum { ROWS = 16, PIXELS = 3 * 32 * 32 };
+    World with, without;
+    const char *sets[] = {"objective=vicha", "image.randaugment_n=2"};
+    open_world(&with, sets, 2);
+    open_world(&without, sets, 1);
+    TrainSampler *a = train_sampler_create(&with.recipe, with.data, NULL);
+    TrainSampler *b = train_sampler_create(&without.recipe, without.data, NULL);
+    TrainBatch x, y;
+    train_batch_init(&x, &with.recipe, ROWS);
+    train_batch_init(&y, &without.recipe, ROWS);
+    bool same[2][ROWS];
+    size_t kept = 0, moved = 0;
+    for (uint64_t epoch = 0; epoch < 2; epoch++) {
+        x.epoch = y.epoch = epoch;
+        for (size_t i = 0; i < ROWS; i++)
+            x.records[i] = y.records[i] = 5 * i;
+        assert_ok(train_sampler_fill(a, &x, ROWS, false, err));
+        assert_ok(train_sampler_fill(b, &y, ROWS, false, err));
+        assert_int_equal(x.concept_tokens, y.concept_tokens);
+        assert_memory_equal(x.ids, y.ids, ROWS * x.tokens * sizeof *x.ids);
+        assert_memory_equal(x.concepts, y.concepts, ROWS * x.concept_tokens * sizeof *x.concepts);
+        for (size_t i = 0; i < ROWS; i++) {
+            same[epoch][i] = memcmp(x.images + i * PIXELS, y.images + i * PIXELS, PIXELS * sizeof *x.images) == 0;
+            kept += same[epoch][i];
+            moved += epoch && same[0][i] != same[1][i];
+        }
+    }
+    assert_in_range(kept, 3, 20); // 0.3 of 32 are left alone by chance
+    assert_true(moved > 0);
+    assert_ok(train_sampler_fill(a, &x, ROWS, true, err)); // evaluation does not augment
+    assert_ok(train_sampler_fill(b, &y, ROWS, true, err));
+    assert_memory_equal(x.images, y.images, ROWS * PIXELS * sizeof *x.images);
+    train_batch_finish(&x);
+    train_batch_finish(&y);
+    train_sampler_destroy(&a);
+    train_sampler_destroy(&b);
+    close_world(&with);
+    close_world(&without);
 }
 
 static void test_random_crop(void **state)
@@ -380,9 +444,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_for_threads), cmocka_unit_test(test_resume_position),
         cmocka_unit_test(test_shares),           cmocka_unit_test(test_epochs),
-        cmocka_unit_test(test_batch_contents),   cmocka_unit_test(test_concepts),
-        cmocka_unit_test(test_random_crop),      cmocka_unit_test(test_bad_record),
-        cmocka_unit_test(test_wrong_sets),       cmocka_unit_test(test_two_sets),
+        cmocka_unit_test(test_batch_contents),   cmocka_unit_test(test_randaugment),
+        cmocka_unit_test(test_concepts),         cmocka_unit_test(test_random_crop),
+        cmocka_unit_test(test_bad_record),       cmocka_unit_test(test_wrong_sets),
+        cmocka_unit_test(test_two_sets),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

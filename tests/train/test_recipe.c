@@ -57,6 +57,34 @@ static void test_file_and_overrides(void **state)
     train_recipe_finish(&recipe);
 }
 
+// An objective's own defaults come before the file and the overrides, wherever those name the objective.
+static void test_own_defaults(void **state)
+{
+    (void)state;
+    TrainRecipe r;
+    assert_ok(train_recipe_load(&r, NULL, NULL, 0, err));
+    assert_close(r.crop_min, 0.6, 0);
+    assert_int_equal(r.randaugment_n, 0);
+    train_recipe_finish(&r);
+    const char *sets[] = {"image.flip=false", "objective=vicha"};
+    assert_ok(load_text(&r, "{\"image\": {\"crop_min\": 0.5}}", sets, 2, err));
+    assert_close(r.crop_min, 0.5, 0);
+    assert_false(r.flip);
+    assert_int_equal(r.randaugment_n, 2);
+    assert_close(r.randaugment_m, 7, 0);
+    assert_false(r.randaugment_original);
+    assert_int_equal(r.context, 25);
+    train_recipe_finish(&r);
+    assert_ok(load_text(&r, "{\"objective\": \"vicha\"}", NULL, 0, err));
+    assert_close(r.crop_min, 0.2, 0);
+    assert_true(r.flip);
+    train_recipe_finish(&r);
+    VcStr keys = {0};
+    train_recipe_print_keys(&keys);
+    assert_non_null(strstr(keys.data, "[0.6; \"vicha\" 0.2, 0.01 to 1]"));
+    vc_str_finish(&keys);
+}
+
 static void test_named_tokenizer_wins(void **state)
 {
     (void)state;
@@ -315,15 +343,11 @@ static void test_objective_fits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults_round_trip),
-        cmocka_unit_test(test_file_and_overrides),
-        cmocka_unit_test(test_named_tokenizer_wins),
-        cmocka_unit_test(test_fingerprint),
-        cmocka_unit_test(test_wrong_files),
-        cmocka_unit_test(test_wrong_overrides),
-        cmocka_unit_test(test_paper_parameters),
-        cmocka_unit_test(test_paper_operations),
-        cmocka_unit_test(test_clip_size),
+        cmocka_unit_test(test_defaults_round_trip), cmocka_unit_test(test_file_and_overrides),
+        cmocka_unit_test(test_own_defaults),        cmocka_unit_test(test_named_tokenizer_wins),
+        cmocka_unit_test(test_fingerprint),         cmocka_unit_test(test_wrong_files),
+        cmocka_unit_test(test_wrong_overrides),     cmocka_unit_test(test_paper_parameters),
+        cmocka_unit_test(test_paper_operations),    cmocka_unit_test(test_clip_size),
         cmocka_unit_test(test_objective_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

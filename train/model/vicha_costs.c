@@ -120,7 +120,7 @@ size_t vicha_costs(const TrainModel *model, TrainCost costs[TRAIN_MAX_PARTS])
     Shape s = {.v = v, .r = r, .teachers = r->momentum};
     s.patches = (double)train_vit_patches(&v->student.vit);
     // 10 concept tokens on average: four concepts, with the start token (section 7.2 of the specification)
-    s.concepts = r->concepts ? 2.5 * (double)r->concept_draws : 0;
+    s.concepts = r->concepts ? 2.5 * floor(15 * (r->concept_share > 0 ? r->concept_share : 1)) : 0;
     s.tokens = (double)r->context;
     s.image_tokens = 1 + s.patches + s.concepts;
     s.cv = (double)r->vision.width;
