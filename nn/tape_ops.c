@@ -146,7 +146,7 @@ NnVar *nn_softmax(NnTape *t, NnVar *x)
 
 typedef struct {
     NnAttention a;
-    nn_real *p;
+    nn_real *stats;
 } AttentionSaved;
 
 // Where q, k and v, or their gradients, lie in the inputs of an attention.
@@ -174,7 +174,8 @@ static void attention_backward(NnTape *t, const NnNode *node)
     }
     const QkvAt x = parts_of(value, node->count, saved->a.H * saved->a.D);
     const QkvAt d = parts_of(grad, node->count, saved->a.H * saved->a.D);
-    nn_attention_backward(nn_tape_context(t), d.q, d.k, d.v, node->out->grad, saved->p, x.q, x.k, x.v, &saved->a);
+    nn_attention_backward(nn_tape_context(t), d.q, d.k, d.v, node->out->grad, node->out->value, saved->stats, x.q, x.k,
+                          x.v, &saved->a);
 }
 static const NnOp attention_op = {"attention", attention_backward, false};
 
@@ -205,9 +206,9 @@ NnVar *nn_attend(NnTape *t, NnVar *q, NnVar *k, NnVar *v, const NnAttentionHow *
     NnVar *y = nn_tape_var(t, NN_SHAPE(a.B, a.Tq, C));
     AttentionSaved saved = {.a = a};
     if (nn_tape_wants(t, in, count))
-        saved.p = nn_tape_alloc(t, a.B * a.H * a.Tq * a.Tk);
+        saved.stats = nn_tape_alloc(t, a.B * a.H * a.Tq * 2);
     const QkvAt x = parts_of((nn_real *[]){q->value, k ? k->value : NULL, v ? v->value : NULL}, count, C);
-    nn_attention_forward(nn_tape_context(t), y->value, saved.p, x.q, x.k, x.v, &a);
+    nn_attention_forward(nn_tape_context(t), y->value, saved.stats, x.q, x.k, x.v, &a);
     nn_tape_push(t, &attention_op, y, in, count, &saved, sizeof saved);
     return y;
 }

@@ -103,6 +103,19 @@ typedef struct NnKernels {
     void (*gemm_tile_bf16)(nn_real *c, size_t ldc, const uint32_t *a, size_t row, size_t step, const uint32_t *panel,
                            size_t k, size_t rows, size_t columns, nn_real alpha, int add);
 
+    // nn/ops/attention.c. Tiles of scores s[keys][NN_PANEL], one column a query; only the first `lanes` columns are
+    // computed, lanes 16 or 32. mask[keys] is added to the rows first, or NULL.
+    // Softmax so far: top = max(top, column), s = exp(s - top), rescale = exp(old top - top), sum = sum rescale +
+    // column; top, sum, rescale [NN_PANEL]. -inf entries give 0, also where all are. s: (4 + |s - top|) ulp + 1e-37;
+    // sum: (keys + 6) 6e-8 rel.
+    void (*attention_exp)(nn_real *s, size_t keys, size_t lanes, const nn_real *mask, nn_real *top, nn_real *sum,
+                          nn_real *rescale);
+    // s = exp(s - top) scale: what attention_exp gave, times scale[NN_PANEL], to the same bits.
+    void (*attention_weights)(nn_real *s, size_t keys, size_t lanes, const nn_real *mask, const nn_real *top,
+                              const nn_real *scale);
+    // d = p (d - delta[NN_PANEL]). Exact.
+    void (*attention_slopes)(nn_real *d, const nn_real *p, size_t keys, size_t lanes, const nn_real *delta);
+
     // m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; p = keep p - step m / (sqrt(v) inv_sqrt_c2 + eps), every
     // operation rounded by itself. Exact: the same bits at every level.
     void (*adamw)(nn_real *p, nn_real *m, nn_real *v, const nn_real *g, size_t n, const NnAdamwStep *s);

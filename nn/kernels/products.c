@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The reference of the kernels that matrix products are made of (nn/product.h).
+// The reference of the kernels that matrix products (nn/product.h) and attention are made of.
 #include "nn/kernels/products.h"
 
 #include "nn/half.h"
+
+#include <math.h>
 
 void nn_gemm_pack_c(nn_real *to, size_t width, const nn_real *x, size_t ld, int turned, size_t count, size_t k)
 {
@@ -59,5 +61,44 @@ void nn_gemm_tile_bf16_c(nn_real *c, size_t ldc, const uint32_t *a, size_t row, 
         }
         for (size_t j = 0; j < columns; j++)
             c[r * ldc + j] = (add ? c[r * ldc + j] : 0) + alpha * sum[j];
+    }
+}
+
+void nn_attention_exp_c(nn_real *s, size_t keys, size_t lanes, const nn_real *mask, nn_real *top, nn_real *sum,
+                        nn_real *rescale)
+{
+    for (size_t i = 0; i < lanes; i++) {
+        nn_real most = top[i];
+        for (size_t j = 0; j < keys; j++) {
+            const nn_real x = s[j * NN_PANEL + i] + (mask ? mask[j] : 0);
+            most = x > most ? x : most;
+        }
+        const nn_real shift = most == -(nn_real)INFINITY ? 0 : most;
+        rescale[i] = (nn_real)exp((double)(top[i] - shift));
+        double total = (double)sum[i] * (double)rescale[i];
+        for (size_t j = 0; j < keys; j++) {
+            nn_real *x = &s[j * NN_PANEL + i];
+            *x = (nn_real)exp((double)(*x + (mask ? mask[j] : 0) - shift));
+            total += (double)*x;
+        }
+        sum[i] = (nn_real)total;
+        top[i] = most;
+    }
+}
+
+void nn_attention_weights_c(nn_real *s, size_t keys, size_t lanes, const nn_real *mask, const nn_real *top,
+                            const nn_real *scale)
+{
+    for (size_t j = 0; j < keys; j++, s += NN_PANEL) {
+        for (size_t i = 0; i < lanes; i++)
+            s[i] = (nn_real)exp((double)(s[i] + (mask ? mask[j] : 0) - top[i])) * scale[i];
+    }
+}
+
+void nn_attention_slopes_c(nn_real *d, const nn_real *p, size_t keys, size_t lanes, const nn_real *delta)
+{
+    for (size_t j = 0; j < keys; j++, d += NN_PANEL, p += NN_PANEL) {
+        for (size_t i = 0; i < lanes; i++)
+            d[i] = p[i] * (d[i] - delta[i]);
     }
 }

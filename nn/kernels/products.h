@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Private to nn/kernels: the plain C entries of products.c, as kernels.h describes them.
+// Private to nn/kernels: the plain C entries of products.c, for matrix products and attention, as kernels.h describes
+// them.
 #pragma once
 
 #include "nn/kernels/kernels.h"
@@ -10,3 +11,8 @@ void nn_gemm_tile_c(nn_real *c, size_t ldc, const nn_real *a, size_t row, size_t
 void nn_gemm_pack_bf16_c(uint32_t *to, size_t width, const nn_real *x, size_t ld, int turned, size_t count, size_t k);
 void nn_gemm_tile_bf16_c(nn_real *c, size_t ldc, const uint32_t *a, size_t row, size_t step, const uint32_t *panel,
                          size_t k, size_t rows, size_t columns, nn_real alpha, int add);
+void nn_attention_exp_c(nn_real *s, size_t keys, size_t lanes, const nn_real *mask, nn_real *top, nn_real *sum,
+                        nn_real *rescale);
+void nn_attention_weights_c(nn_real *s, size_t keys, size_t lanes, const nn_real *mask, const nn_real *top,
+                            const nn_real *scale);
+void nn_attention_slopes_c(nn_real *d, const nn_real *p, size_t keys, size_t lanes, const nn_real *delta);

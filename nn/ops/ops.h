@@ -46,7 +46,8 @@ void nn_softmax_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, c
 // ---- attention.c: per sample and head o = softmax(scale q k^T + mask) v.
 // The four matrices lie in rows of ld reals: token t, head h of sample b starts at base + (b*T + t)*ld + h*D, so that
 // packed qkv rows [3C] are q = qkv, k = qkv + C, v = qkv + 2C with ld = 3C, and separate ones have ld = C. Gradients
-// have the layout of their values. Saved: p[B,H,Tq,Tk], the probabilities before dropout.
+// have the layout of their values. Saved: the output, and stats[B,H,Tq,2]: the
+// largest score of a row and 1 / its sum of exponentials, so that backward makes the same probabilities again.
 typedef struct {
     size_t B, H, Tq, Tk, D;
     size_t ldq, ldk, ldv, ldo;
@@ -57,16 +58,16 @@ typedef struct {
     // look at images of other pairs without a copy. NULL: S = B, everyone its own.
     const int32_t *source;
     size_t S;
-    // Dropout of the probabilities: p[b,h,i,:] is multiplied by nn_dropout_factors(.., seed mixed with its row number
-    // (b*H + h)*Tq + i), in forward and again in backward. 0: none.
+    // Dropout of the probabilities by nn_dropout_factors, the same in forward and in backward: each block of scores has
+    // a stream of its own, made of the seed and the block's number. 0: none.
     double dropout;
     uint64_t seed;
 } NnAttention;
-// p may be NULL when no backward will follow. a->S need not be set where source is NULL.
-void nn_attention_forward(const NnContext *ctx, nn_real *o, nn_real *p, const nn_real *q, const nn_real *k,
+// stats may be NULL when no backward will follow. a->S need not be set where source is NULL.
+void nn_attention_forward(const NnContext *ctx, nn_real *o, nn_real *stats, const nn_real *q, const nn_real *k,
                           const nn_real *v, const NnAttention *a);
 void nn_attention_backward(const NnContext *ctx, nn_real *dq, nn_real *dk, nn_real *dv, const nn_real *dout,
-                           const nn_real *p, const nn_real *q, const nn_real *k, const nn_real *v,
+                           const nn_real *o, const nn_real *stats, const nn_real *q, const nn_real *k, const nn_real *v,
                            const NnAttention *a);
 
 // ---- gather.c: y[r] = x[index[r]] for r < R, out of M rows; embedding look-up is the same. Backward adds the rows

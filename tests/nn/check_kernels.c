@@ -335,6 +335,7 @@ static const struct {
     {"pack_panel, panel_product", check_panels},
     {"gemm_pack, gemm_pack_bf16", check_gemm_pack},
     {"gemm_tile, gemm_tile_bf16", check_gemm_tile},
+    {"attention_exp, attention_weights, attention_slopes", check_attention},
     {"add, scale, axpy, add_rows, sum_rows", check_elementwise},
     {"adamw", check_adamw},
     {"f16 and bf16", check_half},

@@ -51,3 +51,4 @@ void check_panels(Check *c);
 // check_kernels_products.c
 void check_gemm_pack(Check *c);
 void check_gemm_tile(Check *c);
+void check_attention(Check *c);

@@ -116,3 +116,64 @@ void check_gemm_tile(Check *c)
         }
     }
 }
+
+// ---- attention
+
+enum { LONG = 50 };
+
+static void check_attention_form(Check *c, size_t keys, size_t lanes, int form, bool at_end)
+{
+    const size_t n = keys > 0 ? (keys - 1) * NN_PANEL + lanes : 0;
+    Floats s = random_floats(c, n, at_end, PLAIN), mask = random_floats(c, keys, !at_end, PLAIN);
+    Floats row[4][2];                               // top, sum, rescale, scale; what is wanted and got
+    for (size_t i = 0; i < n && form % 3 == 1; i++) // hidden entries, and whole columns of them
+        s.x[i] = i % 5 == 0 || i % NN_PANEL % 4 == 0 ? -INFINITY : s.x[i];
+    for (int r = 0; r < 4; r++) {
+        row[r][0] = floats(lanes, true);
+        for (size_t i = 0; i < lanes; i++) // nothing before this tile, or a tile before it
+            row[r][0].x[i] = r == 0 ? (form % 2 != 0 ? -INFINITY : 2) : r == 1 ? (float)(form % 2 == 0) : 0.25F;
+        row[r][1] = copy_floats(&row[r][0], at_end);
+    }
+    const float *m = form / 3 % 2 != 0 ? mask.x : NULL;
+    Floats want = copy_floats(&s, true), weights = copy_floats(&s, at_end), start = copy_floats(&s, true);
+    c->ref->attention_exp(want.x, keys, lanes, m, row[0][0].x, row[1][0].x, row[2][0].x);
+    c->k->attention_exp(s.x, keys, lanes, m, row[0][1].x, row[1][1].x, row[2][1].x);
+    c->k->attention_weights(weights.x, keys, lanes, m, row[0][1].x, row[3][1].x);
+    for (size_t i = 0; i < n; i++) {
+        const size_t lane = i % NN_PANEL;
+        if (lane >= lanes) {
+            compare(c, "beside the lanes", keys, i, start.x[i], s.x[i], 0);
+            continue;
+        }
+        const double below = fabs(log((double)want.x[i] + 1e-38));
+        compare(c, "attention_exp", keys, i, want.x[i], s.x[i], (4 + below) * ulp_of(want.x[i]) + 1e-37);
+        if (row[0][1].x[lane] > -INFINITY)
+            compare(c, "attention_weights", keys, i, s.x[i] * 0.25F, weights.x[i], 0);
+    }
+    for (size_t i = 0; i < lanes; i++) {
+        compare(c, "top", keys, i, row[0][0].x[i], row[0][1].x[i], 0);
+        compare(c, "sum", keys, i, row[1][0].x[i], row[1][1].x[i], (double)(keys + 6) * 6e-8 * row[1][0].x[i] + 1e-37);
+        const double fall = fabs(log((double)row[2][0].x[i] + 1e-38));
+        compare(c, "rescale", keys, i, row[2][0].x[i], row[2][1].x[i], (4 + fall) * ulp_of(row[2][0].x[i]) + 1e-37);
+    }
+    Floats d = random_floats(c, n, !at_end, PLAIN), want_d = copy_floats(&d, true);
+    c->ref->attention_slopes(want_d.x, want.x, keys, lanes, row[3][0].x);
+    c->k->attention_slopes(d.x, want.x, keys, lanes, row[3][1].x);
+    if (memcmp(d.x, want_d.x, d.guard.n) != 0)
+        fail(c, "attention_slopes differs, %zu keys", keys);
+    Floats *all[] = {&s, &mask, &want, &weights, &start, &d, &want_d};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        done(c, all[i]);
+    for (int i = 0; i < 8; i++)
+        done(c, &row[i / 2][i % 2]);
+}
+
+void check_attention(Check *c)
+{
+    for (size_t keys = 0; keys < LONG; keys += keys < 4 ? 1 : 9) {
+        for (int form = 0; form < 12; form++) {
+            check_attention_form(c, keys, NN_PANEL, form, form >= 6);
+            check_attention_form(c, keys, NN_PANEL / 2, form, form < 6);
+        }
+    }
+}

@@ -132,6 +132,16 @@ static NnVar *attention_dropout(NnTape *t, NnVar *const *x)
     return nn_attend(t, x[0], NULL, NULL, &(NnAttentionHow){.heads = 2, .dropout = 0.3, .rng = &rng});
 }
 
+// More keys than a tile holds, more queries than a block, with all that can be asked for at once.
+static NnVar *attention_long(NnTape *t, NnVar *const *x)
+{
+    VcRng rng;
+    vc_rng_seed(&rng, 6);
+    const nn_real *mask = key_mask(t, x[1]->shape.dim[0], x[1]->shape.dim[1]);
+    return nn_attend(t, x[0], x[1], NULL,
+                     &(NnAttentionHow){.heads = 1, .key_mask = mask, .causal = true, .dropout = 0.3, .rng = &rng});
+}
+
 static NnVar *embedding(NnTape *t, NnVar *const *x)
 {
     const size_t V = x[0]->shape.dim[0];
@@ -413,6 +423,14 @@ const OpCase op_cases[] = {
      5e-6,
      VALUES(1, 0)},
     {"attention_dropout", attention_dropout, ONE(SHAPE3(2, 4, 12), SHAPE3(9, 50, 192)), FD(1e-5, 1e-8), 5e-6,
+     VALUES(1, 0)},
+    {"attention_long",
+     attention_long,
+     2,
+     {SHAPE3(1, 35, 1), SHAPE3(1, 530, 2)},
+     {SHAPE3(2, 49, 66), SHAPE3(2, 1100, 132)},
+     FD(1e-5, 1e-8),
+     5e-6,
      VALUES(1, 0)},
     {"embedding", embedding, ONE(SHAPE2(6, 5), SHAPE2(501, 130)), FD(1e-3, 1e-9), 1e-6, VALUES(1, 0)},
     {"gather", gather, ONE(SHAPE3(2, 3, 5), SHAPE3(20, 30, 130)), FD(1e-3, 1e-9), 1e-6, VALUES(1, 0)},

@@ -226,7 +226,7 @@ double train_layer_kept(const TrainLayerShape *s, double tokens)
 {
     double c = (double)s->width, f = (double)s->mlp;
     // two norms, qkv, attention out, its projection, two sums, the mlp's output; hidden before and after the activation
-    return tokens * (11 * c + 2 * f) + (double)s->heads * tokens * tokens;
+    return tokens * (11 * c + 2 * f) + 2 * (double)s->heads * tokens;
 }
 
 double train_cross_macs(const TrainLayerShape *s, double tokens, double image_tokens)

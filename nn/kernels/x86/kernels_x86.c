@@ -11,6 +11,8 @@
 #include "nn/kernels/x86/vec_avx2.h"
 // (the order counts)
 #include "nn/kernels/x86/kernels_tmpl.h"
+// (the order counts)
+#include "nn/kernels/x86/attention_tmpl.h"
 #include "nn/kernels/x86/pack_tmpl.h"
 
 #define TILE(x)          x##_avx2
@@ -47,6 +49,8 @@ TARGET static inline __m256 fma_pairs_avx2(__m256i a, __m256i b, __m256 sum)
 #include "nn/kernels/x86/vec_avx512.h"
 // (the order counts)
 #include "nn/kernels/x86/kernels_tmpl.h"
+// (the order counts)
+#include "nn/kernels/x86/attention_tmpl.h"
 #include "nn/kernels/x86/pack_tmpl.h"
 
 #define TILE(x)          x##_avx512
@@ -97,6 +101,9 @@ void nn_kernels_init_x86(NnKernels *k, uint32_t flags)
         k->gemm_tile = gemm_tile_avx512;
         k->gemm_pack_bf16 = gemm_pack_bf16_avx512;
         k->gemm_tile_bf16 = (flags & VC_CPU_AVX512_BF16) != 0 ? gemm_tile_bf16_dot : gemm_tile_bf16_avx512;
+        k->attention_exp = attention_exp_avx512;
+        k->attention_weights = attention_weights_avx512;
+        k->attention_slopes = attention_slopes_avx512;
         k->name = "avx512";
     } else if ((flags & VC_CPU_AVX2) != 0) {
         fill_avx2(k);
@@ -104,6 +111,9 @@ void nn_kernels_init_x86(NnKernels *k, uint32_t flags)
         k->gemm_tile = gemm_tile_avx2;
         k->gemm_pack_bf16 = gemm_pack_bf16_avx2;
         k->gemm_tile_bf16 = gemm_tile_bf16_avx2;
+        k->attention_exp = attention_exp_avx2;
+        k->attention_weights = attention_weights_avx2;
+        k->attention_slopes = attention_slopes_avx2;
         k->name = "avx2";
     }
 }

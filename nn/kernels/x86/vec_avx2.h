@@ -94,3 +94,9 @@ TARGET static inline void NAME(store_bf16)(uint8_t *p, V v)
     const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(h, h), 0x08);
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_castsi256_si128(packed));
 }
+
+// 0 where v is -inf.
+TARGET static inline V NAME(zero_if_lowest)(V v)
+{
+    return _mm256_andnot_ps(_mm256_cmp_ps(v, _mm256_set1_ps(-INFINITY), _CMP_EQ_OQ), v);
+}

@@ -81,3 +81,8 @@ TARGET static inline void NAME(store_bf16)(uint8_t *p, V v)
     const __m512i h = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), quiet);
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(h));
 }
+
+TARGET static inline V NAME(zero_if_lowest)(V v)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v, _mm512_set1_ps(-INFINITY), _CMP_NEQ_UQ), v);
+}
