@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "train/loss/itc.h"
 #include "train/model/block.h"
-#include "train/model/patch_init.h"
+#include "train/model/vision_init.h"
 
 #include <math.h>
 
@@ -121,6 +121,8 @@ static void clip_init(TrainModel *model, uint64_t seed)
     train_init_constant(model, clip->logit_scale, -log(model->recipe->init_temperature));
     init_tower(model, &clip->vision, seed);
     init_tower(model, &clip->text, seed);
+    for (size_t i = 0; model->recipe->init == TRAIN_INIT_STRUCTURED && i < clip->vision.count; i++)
+        train_init_mimetic_attention(model, &clip->vision.layers[i], clip->vision.shape.width);
 }
 
 // The paper clips the scale at 100 so that training stays stable; 0 keeps it from turning the loss around.

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
-// The structured first values of a ViT: a basis (orthogonal filters), flat pictures seen by the first filters only, and
-// positions that are all different.
-#include "train/model/patch_init.h"
+// The structured first values of a ViT: a basis (orthogonal filters), flat pictures seen by the first filters only,
+// positions that are all different, and attention to what is alike.
+#include "train/model/vision_init.h"
 
 #include "nn/nn.h"
 
 #include "tests/support/test.h"
 
-enum { PATCH = 6, FILTERS = 40, WIDTH = 40, GRID = 4 };
+enum { PATCH = 6, FILTERS = 40, WIDTH = 40, GRID = 4, SEED = 7 };
 
 static TrainModel model;
 static size_t patches, positions;
+static TrainLayer layer;
 
 static int setup(void **state)
 {
@@ -18,7 +19,14 @@ static int setup(void **state)
     nn_params_init(&model.params);
     patches = nn_params_add(&model.params, "patches", NN_SHAPE(FILTERS, 3, PATCH, PATCH), 0);
     positions = nn_params_add(&model.params, "positions", NN_SHAPE(1 + GRID * GRID, WIDTH), 0);
+    size_t *matrices[] = {&layer.q_w, &layer.k_w, &layer.v_w, &layer.out_w};
+    static const char *const names[] = {"q", "k", "v", "out"};
+    for (size_t i = 0; i < 4; i++)
+        *matrices[i] = nn_params_add(&model.params, names[i], NN_SHAPE(WIDTH, WIDTH), 0);
     nn_params_allocate(&model.params, false);
+    for (size_t i = 0; i < 4; i++)
+        train_init_normal(&model, *matrices[i], 1 / sqrt((double)WIDTH), SEED);
+    train_init_mimetic_attention(&model, &layer, WIDTH);
     train_init_dct_patches(&model, patches);
     train_init_grid_positions(&model, positions, 0.5);
     return 0;
@@ -75,8 +83,43 @@ static void test_positions(void **state)
     }
 }
 
+// Mean of the diagonal and largest mean of a row's other entries of a^T b (transposed) or a b.
+static void diagonal_of(size_t a, size_t b, bool transposed, double *diagonal, double *beside)
+{
+    const nn_real *x = model.params.value + model.params.items[a].offset;
+    const nn_real *y = model.params.value + model.params.items[b].offset;
+    *diagonal = *beside = 0;
+    for (size_t i = 0; i < WIDTH; i++) {
+        double others = 0;
+        for (size_t j = 0; j < WIDTH; j++) {
+            double dot = 0;
+            for (size_t k = 0; k < WIDTH; k++)
+                dot += (double)(transposed ? x[k * WIDTH + i] : x[i * WIDTH + k]) * (double)y[k * WIDTH + j];
+            if (i == j) {
+                *diagonal += dot / WIDTH;
+            } else {
+                others += dot / (WIDTH - 1);
+            }
+        }
+        *beside = fmax(*beside, fabs(others));
+    }
+}
+
+static void test_attention(void **state)
+{
+    (void)state;
+    double diagonal, beside;
+    diagonal_of(layer.q_w, layer.k_w, true, &diagonal, &beside);
+    assert_close(diagonal, 1, 0.15); // E[q^T q] = I
+    assert_true(beside < 0.15);
+    diagonal_of(layer.out_w, layer.v_w, false, &diagonal, &beside);
+    assert_close(diagonal, -0.4, 0.1);
+    assert_true(beside < 0.15);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_filters), cmocka_unit_test(test_positions)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_filters), cmocka_unit_test(test_positions),
+                                       cmocka_unit_test(test_attention)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

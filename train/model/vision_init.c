@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// First values that let a small ViT learn from little data: see patch_init.h.
-#include "train/model/patch_init.h"
+// First values that let a small ViT learn from little data: see vision_init.h.
+#include "train/model/vision_init.h"
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -70,4 +70,21 @@ void train_init_grid_positions(TrainModel *model, size_t index, double scale)
     nn_sincos_positions(out, grid, width);
     for (size_t i = 0; i < info->size; i++)
         out[i] *= (nn_real)scale;
+}
+
+void train_init_mimetic_attention(TrainModel *model, const TrainLayer *layer, size_t width)
+{
+    const NnParams *params = &model->params;
+    const nn_real kept = NN_R(0.3), fed_back = NN_R(0.4);
+    VC_ASSERT(!layer->joined && params->items[layer->q_w].size == width * width);
+    const nn_real *q = params->value + params->items[layer->q_w].offset;
+    const nn_real *v = params->value + params->items[layer->v_w].offset;
+    nn_real *k = params->value + params->items[layer->k_w].offset;
+    nn_real *out = params->value + params->items[layer->out_w].offset;
+    for (size_t i = 0; i < width * width; i++)
+        k[i] = q[i] + kept * k[i];
+    for (size_t i = 0; i < width; i++) {
+        for (size_t j = 0; j < width; j++)
+            out[i * width + j] = kept * out[i * width + j] - fed_back * v[j * width + i];
+    }
 }
