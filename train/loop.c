@@ -52,6 +52,11 @@ static bool open_parts(Run *run, VcErr *err)
         return false;
     if (!train_data_open(&run->data, r, run->options->workspace, err))
         return false;
+    if (r->objective == TRAIN_VICHA && r->concepts && r->positions < TRAIN_CONCEPT_TOKENS) {
+        return vc_fail(err, VC_ERR_USAGE,
+                       "recipe: model.text.positions is %" PRId64 ", concept strings have up to %d tokens",
+                       r->positions, (int)TRAIN_CONCEPT_TOKENS);
+    }
     run->batches = train_data_trained(run->data) / (uint64_t)r->batch;
     uint64_t all = run->batches * (uint64_t)r->epochs / (uint64_t)r->accumulate;
     run->total = r->steps > 0 ? (uint64_t)r->steps : all > 0 ? all : 1;
