@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/commands.h"
+#include "cli/train_tools.h"
 #include "train/train.h"
 
 #include <inttypes.h>
@@ -12,25 +13,28 @@
 static const CliHelp help = {
     .name = "train",
     .summary = "train a model on the records of a workspace",
-    .usage = "RECIPE --out DIR [options]",
+    .usage = "RECIPE --out DIR [options]   or   --plot RUN... --out FILE",
     .details =
-        "RECIPE is a JSON file; 'vicha train --keys' lists its keys with defaults and ranges. Objective \"clip\" "
+        "RECIPE is a JSON file or a name of --list; --keys lists its keys with defaults and ranges. Objective \"clip\" "
         "trains a\n"
         "two-tower CLIP and leaves it in DIR/model, ready for --clip of the other commands; \"vicha\" is ViCHA's\n"
         "pretraining: concepts, contrast with momentum teachers and a queue, hidden layers, matching, masked words "
         "and\n"
         "patches; loss.* and model.* switch the parts (with itc, itm and mlm alone and without concepts it is ALBEF).\n"
-        "DIR receives recipe.json (every key), metrics.jsonl, loss.svg, checkpoints/ and model/.\n"
+        "DIR receives recipe.json (every key), environment.jsonl, metrics.jsonl, loss.svg, checkpoints/,\n"
+        "checkpoint.best.safetensors (best recall so far) and model/.\n"
         "A DIR with checkpoints goes on from the newest one, to the same bits as without the stop; --restart starts "
         "over.\n"
         "Ctrl-C writes a checkpoint and ends with status 130. The same recipe and records give the same bits with any\n"
-        "number of threads.",
+        "number of threads. mpirun -n 4 vicha train ... trains with four processes: docs/TRAINING.md.",
     .example = "vicha train demo.json -w work --out work/runs/demo --set train.epochs=5 --set optim.lr=5e-4",
 };
 
 typedef struct {
     const char *out, *init_from;
-    bool resume, restart, dry_run, keys;
+    const char *show, *metric;
+    bool resume, restart, dry_run, keys, list, plot, tensorboard;
+    double timeout;
     int64_t stop_at;
     CliList sets;
 } Options;
@@ -72,7 +76,14 @@ static void print_result(const CliContext *ctx, const TrainResult *r, const char
         printf("  %-20s %8.1f %% %6.1f %% %6.1f %%\n", names[i], rows[i][0], rows[i][1], rows[i][2]);
 }
 
-static int run(const CliContext *ctx, const Options *o)
+static int report(const VcErr *err, const TrainParallel *world)
+{
+    if (train_parallel_rank(world) == 0 || !train_parallel_check(world, NULL))
+        return cli_error(err);
+    return err->code == VC_ERR_USAGE ? CLI_USAGE : CLI_FAILED;
+}
+
+static int run_in(const CliContext *ctx, const Options *o, TrainParallel *world)
 {
     VcErr err;
     TrainRecipe recipe;
@@ -90,11 +101,18 @@ static int run(const CliContext *ctx, const Options *o)
         fputs(vc_str_get(&text), stdout);
         vc_str_finish(&text);
     } else {
-        const TrainOptions options = {
-            ctx->workspace, o->out, o->init_from, o->resume, o->restart, (size_t)ctx->threads, (uint64_t)o->stop_at};
+        const TrainOptions options = {.workspace = ctx->workspace,
+                                      .out = o->out,
+                                      .init_from = o->init_from,
+                                      .resume = o->resume,
+                                      .restart = o->restart,
+                                      .threads = (size_t)ctx->threads,
+                                      .tensorboard = o->tensorboard,
+                                      .world = world,
+                                      .stop_at = (uint64_t)o->stop_at};
         TrainResult result;
         ok = train_run(&recipe, &options, &result, &err);
-        if (ok)
+        if (ok && train_parallel_rank(world) == 0)
             print_result(ctx, &result, o->out);
         if (ok && result.bad_records > 0) {
             vc_warn("%" PRIu64 " bad records were passed over", result.bad_records);
@@ -102,12 +120,27 @@ static int run(const CliContext *ctx, const Options *o)
         }
     }
     train_recipe_finish(&recipe);
-    return ok ? status : cli_error(&err);
+    return ok ? status : report(&err, world);
+}
+
+// Among several processes the first one talks.
+static int run(const CliContext *ctx, const Options *o)
+{
+    TrainParallel *world = NULL;
+    VcErr err;
+    if (!o->dry_run && !train_parallel_begin(&world, o->timeout, &err))
+        return cli_error(&err);
+    if (train_parallel_rank(world) > 0)
+        vc_log_set_level(VC_LOG_QUIET);
+    int status = run_in(ctx, o, world);
+    // What ended well or by agreement ended everywhere; anything else must not leave the others waiting.
+    train_parallel_end(&world, true);
+    return status;
 }
 
 int cmd_train(int argc, char **argv)
 {
-    Options o = {0};
+    Options o = {.timeout = 600};
     const CliOption options[] = {
         {"out", 'o', CLI_STRING, &o.out, "DIR", "folder of the run", 0, 0},
         {"set", 0, CLI_LIST, &o.sets, "KEY=VALUE", "override a key of the recipe (repeatable)", 0, 0},
@@ -117,6 +150,15 @@ int cmd_train(int argc, char **argv)
         {"stop-at", 0, CLI_INT, &o.stop_at, "STEP", "end after this step with a checkpoint, as Ctrl-C does", 0, 1e15},
         {"dry-run", 0, CLI_FLAG, &o.dry_run, NULL, "print parameters, memory and FLOP, and end", 0, 0},
         {"keys", 0, CLI_FLAG, &o.keys, NULL, "print the keys of a recipe, and end", 0, 0},
+        {"list", 0, CLI_FLAG, &o.list, NULL, "print the recipes that come with the program, and end", 0, 0},
+        {"show", 0, CLI_STRING, &o.show, "NAME", "print one of them, and end", 0, 0},
+        {"plot", 0, CLI_FLAG, &o.plot, NULL,
+         "draw the runs given instead of a recipe in one picture (--out FILE.svg|.png)", 0, 0},
+        {"metric", 0, CLI_STRING, &o.metric, "NAME", "with --plot: a number of metrics.jsonl instead of the loss", 0,
+         0},
+        {"tensorboard", 0, CLI_FLAG, &o.tensorboard, NULL, "write DIR/tensorboard/ for TensorBoard too", 0, 0},
+        {"mpi-timeout", 0, CLI_REAL, &o.timeout, "S", "under mpirun: seconds until a silent process counts as lost", 1,
+         1e6},
         {0},
     };
     CliContext ctx;
@@ -130,8 +172,14 @@ int cmd_train(int argc, char **argv)
         train_recipe_print_keys(&text);
         fputs(vc_str_get(&text), stdout);
         vc_str_finish(&text);
+    } else if (!shown && o.list) {
+        cli_train_list(&ctx);
+    } else if (!shown && o.show) {
+        status = cli_train_show(o.show, &err) ? CLI_OK : cli_error(&err);
+    } else if (!shown && o.plot) {
+        status = cli_train_plot(&ctx, o.metric, o.out, &err) ? CLI_OK : cli_error(&err);
     } else if (!shown && ctx.argc != 1) {
-        vc_fail(&err, VC_ERR_USAGE, "give one RECIPE file (see 'vicha train --help')");
+        vc_fail(&err, VC_ERR_USAGE, "give one RECIPE, a file or a name of 'vicha train --list'");
         status = cli_error(&err);
     } else if (!shown) {
         status = run(&ctx, &o);

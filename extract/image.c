@@ -480,6 +480,33 @@ bool extract_image_encode_jpeg(const ExtractImage *image, int quality, uint8_t *
     return ok;
 }
 
+bool extract_svg_to_png(const char *svg, size_t svg_n, double scale, uint8_t **bytes, size_t *n, VcErr *err)
+{
+    static const char loader[] = "VipsForeignLoadSvg";
+    if (!extract_image_init(err))
+        return false;
+    VipsBlob *source = vips_blob_copy(svg, svg_n); // the loader takes no const
+    VipsImage *image = NULL;
+    void *data = NULL;
+    size_t size = 0;
+    vips_operation_block_set(loader, FALSE);
+    bool ok = vips_svgload_buffer(VIPS_AREA(source)->data, svg_n, &image, "scale", scale, NULL) == 0 &&
+              vips_pngsave_buffer(image, &data, &size, "compression", 9, NULL) == 0;
+    vips_operation_block_set(loader, TRUE);
+    if (ok) {
+        *bytes = vc_alloc(size, 1);
+        memcpy(*bytes, data, size);
+        *n = size;
+    } else {
+        vips_failure(err, "cannot draw PNG (libvips needs librsvg for it; SVG always works)");
+    }
+    g_free(data);
+    if (image != NULL)
+        g_object_unref(image);
+    vips_area_unref(VIPS_AREA(source));
+    return ok;
+}
+
 const char *extract_vips_version(void)
 {
     return vips_version_string();

@@ -60,3 +60,7 @@ void extract_image_upright(ExtractImage *image);
 
 // Encodes an RGB or GRAY image as baseline JPEG, 4:2:0 below quality 90, no metadata. *bytes is freed with free().
 bool extract_image_encode_jpeg(const ExtractImage *image, int quality, uint8_t **bytes, size_t *n, VcErr *err);
+
+// Draws an SVG of our own making at `scale` times its size, as PNG. *bytes is freed with free(). Not for SVG from
+// outside, which no other function decodes. An error where libvips was built without librsvg.
+bool extract_svg_to_png(const char *svg, size_t svg_n, double scale, uint8_t **bytes, size_t *n, VcErr *err);

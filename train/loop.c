@@ -1,24 +1,32 @@
 // SPDX-License-Identifier: MIT
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "extract/extract.h"
+#include "train/best.h"
 #include "train/checkpoint.h"
+#include "train/environment.h"
 #include "train/evaluate.h"
 #include "train/export.h"
 #include "train/loader.h"
 #include "train/metrics.h"
+#include "train/reducer.h"
 #include "train/train.h"
 
 #include <inttypes.h>
 #include <math.h>
 
+enum { BUCKET_BYTES = 4 << 20 }; // of gradients that travel together
+
 typedef struct {
     const TrainRecipe *recipe;
     const TrainOptions *options;
     TrainResult *result;
+    TrainParallel *world; // NULL: one process
+    size_t rank, size;    // ours, of how many
     TrainData *data;
     Bpe *bpe; // NULL for vicha
     TrainModel *model;
@@ -26,7 +34,8 @@ typedef struct {
     NnContext context;
     NnTape *tape;
     TrainLoader *loader;
-    TrainEvaluator *evaluator;
+    TrainReducer *reducer;     // NULL with one process
+    TrainEvaluator *evaluator; // of rank 0, which alone writes into the run's folder
     TrainMetrics metrics;
     VcProgress *progress;
     TrainState state;
@@ -38,12 +47,24 @@ typedef struct {
     TrainLoss loss;   // of the last batch: names of the parts
     uint64_t skipped;
     // since the last line of metrics.jsonl
-    double line_start, line_waited, paused; // paused: spent in evaluations and checkpoints
+    double line_start, line_waited, line_synced, paused; // paused: spent in evaluations and checkpoints
     uint64_t line_images;
     // of this call
     double start, all_paused;
     uint64_t images;
 } Run;
+
+// What one process knows all of them do: who fails is not left behind by the others. They may wait long for rank 0.
+static bool agree(const Run *run, bool ok, VcErr *err)
+{
+    train_parallel_wait(run->world);
+    return train_parallel_agree(run->world, ok, err);
+}
+
+static uint64_t global_batch(const Run *run)
+{
+    return (uint64_t)run->recipe->batch * run->size;
+}
 
 static bool open_parts(Run *run, VcErr *err)
 {
@@ -57,12 +78,24 @@ static bool open_parts(Run *run, VcErr *err)
                        "recipe: model.text.positions is %" PRId64 ", concept strings have up to %d tokens",
                        r->positions, (int)TRAIN_CONCEPT_TOKENS);
     }
-    run->batches = train_data_trained(run->data) / (uint64_t)r->batch;
+    if (!train_data_check_batch(run->data, global_batch(run), err))
+        return false;
+    if (r->objective == TRAIN_VICHA && r->queue > 0 && (uint64_t)r->queue % global_batch(run) != 0) {
+        return vc_fail(err, VC_ERR_USAGE,
+                       "recipe: model.queue %" PRId64 " is not a multiple of the %" PRIu64
+                       " pairs that %zu processes take in a step",
+                       r->queue, global_batch(run), run->size);
+    }
+    run->batches = train_data_trained(run->data) / global_batch(run);
     uint64_t all = run->batches * (uint64_t)r->epochs / (uint64_t)r->accumulate;
     run->total = r->steps > 0 ? (uint64_t)r->steps : all > 0 ? all : 1;
     run->result->records = train_data_total(run->data);
     run->result->held_out = train_data_total(run->data) - train_data_trained(run->data);
-    return vc_make_dirs(run->options->out, err);
+    if (run->rank > 0)
+        return true;
+    return vc_make_dirs(run->options->out, err) &&
+           (!run->options->restart ||
+            (train_checkpoint_clear(run->options->out, err) && train_best_clear(run->options->out, err)));
 }
 
 // Where the run stands: at the start, or at the newest checkpoint, which must be of this recipe and these records.
@@ -72,8 +105,6 @@ static bool find_state(Run *run, char **checkpoint, VcErr *err)
     TrainState *s = &run->state;
     uint64_t step;
     *checkpoint = NULL;
-    if (run->options->restart && !train_checkpoint_clear(run->options->out, err))
-        return false;
     if (!train_checkpoint_newest(run->options->out, checkpoint, &step, err))
         return false;
     if (!*checkpoint) {
@@ -81,12 +112,12 @@ static bool find_state(Run *run, char **checkpoint, VcErr *err)
         snprintf(s->data.fingerprint, sizeof s->data.fingerprint, "%s", train_data_fingerprint(run->data));
         s->data.seed = (uint64_t)r->seed;
         s->data.window = (uint64_t)r->window;
-        s->data.global_batch = (uint64_t)r->batch;
+        s->data.global_batch = global_batch(run);
         return true;
     }
     if (!train_checkpoint_state(*checkpoint, s, err))
         return false;
-    if (!index_state_check(&s->data, train_data_fingerprint(run->data), (uint64_t)r->window, (uint64_t)r->batch, err))
+    if (!index_state_check(&s->data, train_data_fingerprint(run->data), (uint64_t)r->window, global_batch(run), err))
         return vc_prefix(err, "checkpoint '%s'", *checkpoint);
     if (s->recipe != train_recipe_fingerprint(r)) {
         return vc_fail(err, VC_ERR_USAGE,
@@ -98,22 +129,36 @@ static bool find_state(Run *run, char **checkpoint, VcErr *err)
     return true;
 }
 
+static bool open_tokenizer(Run *run, const char *checkpoint, VcErr *err)
+{
+    uint64_t fingerprint = 0;
+    const bool keep = checkpoint || run->rank > 0; // rank 0 has just learned it
+    if (!train_vocabulary_open(&run->bpe, &fingerprint, run->recipe, run->data, run->options->out, keep, err))
+        return false;
+    if (checkpoint && fingerprint != run->state.tokenizer) {
+        return vc_fail(err, VC_ERR_FORMAT, "the tokenizer in '%s/tokenizer' is not the one of checkpoint '%s'",
+                       run->options->out, checkpoint);
+    }
+    run->state.tokenizer = fingerprint;
+    return true;
+}
+
+static bool open_vocabulary(Run *run, const char *checkpoint, VcErr *err)
+{
+    if (run->recipe->objective != TRAIN_CLIP)
+        return true;
+    bool ok = run->rank > 0 || open_tokenizer(run, checkpoint, err);
+    if (!agree(run, ok, err))
+        return false;
+    ok = run->rank == 0 || open_tokenizer(run, checkpoint, err);
+    return agree(run, ok, err);
+}
+
 static bool open_model(Run *run, const char *checkpoint, VcErr *err)
 {
     const TrainRecipe *r = run->recipe;
-    size_t vocabulary = train_data_word_vocabulary(run->data);
-    if (r->objective == TRAIN_CLIP) {
-        uint64_t fingerprint = 0;
-        if (!train_vocabulary_open(&run->bpe, &fingerprint, r, run->data, run->options->out, checkpoint != NULL, err))
-            return false;
-        if (checkpoint && fingerprint != run->state.tokenizer) {
-            return vc_fail(err, VC_ERR_FORMAT, "the tokenizer in '%s/tokenizer' is not the one of checkpoint '%s'",
-                           run->options->out, checkpoint);
-        }
-        run->state.tokenizer = fingerprint;
-        vocabulary = bpe_vocabulary(run->bpe);
-    }
-    run->model = train_model_create(r, vocabulary, true);
+    size_t vocabulary = run->bpe ? bpe_vocabulary(run->bpe) : train_data_word_vocabulary(run->data);
+    run->model = train_model_create_world(r, vocabulary, true, run->world);
     run->model->mask_id = train_data_mask_id(run->data);
     train_model_init(run->model, (uint64_t)r->seed);
     if (checkpoint)
@@ -126,12 +171,42 @@ static bool open_model(Run *run, const char *checkpoint, VcErr *err)
     return true;
 }
 
+// Processes that drift apart would train different models without a sign of it.
+static bool check_same_weights(const Run *run, VcErr *err)
+{
+    enum { PARTS = 4 };
+    const TrainModel *model = run->model;
+    const TrainQueue *q = &model->queue;
+    const size_t bytes = sizeof(nn_real);
+    if (run->size == 1)
+        return true;
+    uint64_t mine[PARTS] = {run->state.step, vc_xxh64(model->params.value, model->params.size * bytes),
+                            vc_xxh64(model->params.m, model->params.size * bytes), q->next};
+    if (q->length > 0)
+        mine[3] += vc_xxh64(q->images + q->room * q->width, q->length * q->width * bytes);
+    uint64_t *all = vc_calloc(run->size, sizeof mine);
+    train_parallel_gather(run->world, mine, sizeof mine, all);
+    bool ok = train_parallel_check(run->world, err);
+    for (size_t i = 1; ok && i < run->size; i++) {
+        if (memcmp(all, all + i * PARTS, sizeof mine) != 0) {
+            ok = vc_fail(err, VC_ERR_FORMAT,
+                         "process %zu does not hold the weights of process 0 at step %" PRIu64
+                         ": do all see the same folder '%s', and run the same build on the same kind of processor?",
+                         i, run->state.step, run->options->out);
+        }
+    }
+    free(all);
+    return ok;
+}
+
 static void open_threads(Run *run)
 {
     run->pool = vc_pool_create(run->options->threads > 0 ? run->options->threads : vc_cpu_count());
     nn_context_init(&run->context, run->pool);
     run->tape = nn_tape_create(&run->context);
-    run->evaluator = train_evaluator_create(run->recipe, run->data, run->bpe);
+    if (run->rank == 0)
+        run->evaluator = train_evaluator_create(run->recipe, run->data, run->bpe);
+    run->reducer = train_reducer_create(run->world, &run->model->params, BUCKET_BYTES);
 }
 
 static bool write_recipe(const Run *run, VcErr *err)
@@ -154,19 +229,27 @@ static double rate_at(const Run *run, uint64_t step, const TrainBatch *last)
     return nn_vicha_lr_at(&s, last->epoch, last->number / (uint64_t)r->accumulate);
 }
 
+// Every process comes here: the loss is that of all. Rank 0 writes down the records of all.
 static bool not_a_number(const Run *run, const char *what, double value, const TrainBatch *batch, VcErr *err)
 {
+    const size_t pairs = batch->count * run->size;
+    uint64_t *records = vc_calloc(pairs, sizeof *records);
+    int64_t *image_ids = vc_calloc(pairs, sizeof *image_ids);
+    train_parallel_gather(run->world, batch->records, batch->count * sizeof *records, records);
+    train_parallel_gather(run->world, batch->image_ids, batch->count * sizeof *image_ids, image_ids);
     VcStr text = {0};
     vc_str_putf(&text, "{\"step\": %" PRIu64 ", \"epoch\": %" PRIu64 ", \"batch\": %" PRIu64 ", \"records\": [",
                 run->state.step + 1, batch->epoch, batch->number);
-    for (size_t i = 0; i < batch->count; i++)
-        vc_str_putf(&text, "%s%" PRIu64, i ? ", " : "", batch->records[i]);
+    for (size_t i = 0; i < pairs; i++)
+        vc_str_putf(&text, "%s%" PRIu64, i ? ", " : "", records[i]);
     vc_str_put(&text, "], \"image_ids\": [");
-    for (size_t i = 0; i < batch->count; i++)
-        vc_str_putf(&text, "%s%" PRId64, i ? ", " : "", batch->image_ids[i]);
+    for (size_t i = 0; i < pairs; i++)
+        vc_str_putf(&text, "%s%" PRId64, i ? ", " : "", image_ids[i]);
+    free(records);
+    free(image_ids);
     vc_str_put(&text, "]}\n");
     char *path = vc_path_join(run->options->out, "bad_batch.json");
-    bool saved = vc_write_file(path, text.data, text.len, NULL);
+    bool saved = run->rank > 0 || vc_write_file(path, text.data, text.len, NULL);
     vc_fail(err, VC_ERR_FORMAT,
             "the %s of step %" PRIu64 " is %g (epoch %" PRIu64 ", batch %" PRIu64
             "): training stops here, checkpoints are kept; %s '%s'; try a lower optim.lr or a longer warm-up",
@@ -177,37 +260,59 @@ static bool not_a_number(const Run *run, const char *what, double value, const T
     return false;
 }
 
+// The loss of the pairs of all processes: the mean over them.
+static double mean_loss(const Run *run, TrainLoss *loss)
+{
+    double values[1 + TRAIN_MAX_LOSSES] = {(double)loss->total->value[0]};
+    for (size_t i = 0; i < loss->count; i++)
+        values[1 + i] = loss->parts[i].value;
+    train_parallel_sum(run->world, values, 1 + loss->count);
+    for (size_t i = 0; i < loss->count; i++)
+        loss->parts[i].value = values[1 + i] / (double)run->size;
+    return values[0] / (double)run->size;
+}
+
 // Forward and backward of one batch; its losses are added to those since the last line.
-static bool take_batch(Run *run, const TrainBatch *batch, bool first, VcErr *err)
+static bool take_batch(Run *run, const TrainBatch *batch, bool first, bool last, VcErr *err)
 {
     const TrainRecipe *r = run->recipe;
     TrainState *state = &run->state;
     TrainLoss loss;
     run->alpha = train_alpha(r, batch->epoch, batch->number, run->batches, state->step);
-    const TrainStep step = {.alpha = run->alpha,
-                            .first = first,
-                            .seed = vc_mix_seed(vc_mix_seed((uint64_t)r->seed, batch->epoch), batch->number)};
+    uint64_t seed = vc_mix_seed(vc_mix_seed((uint64_t)r->seed, batch->epoch), batch->number);
+    if (run->rank > 0) // its own dropout
+        seed = vc_mix_seed(seed, run->rank);
+    const TrainStep step = {.alpha = run->alpha, .first = first, .seed = seed};
     nn_tape_reset(run->tape);
     train_model_loss(run->model, run->tape, batch, &step, &loss);
-    const double value = (double)loss.total->value[0];
+    const double value = mean_loss(run, &loss);
+    if (!train_parallel_check(run->world, err))
+        return false;
     if (!isfinite(value)) {
-        char what[32] = "loss";
-        for (size_t i = 0; loss.count > 1 && i < loss.count; i++) {
+        char what[64] = "";
+        for (size_t i = 0, n = 0; loss.count > 1 && i < loss.count && n < sizeof what - 16; i++) {
             if (!isfinite(loss.parts[i].value))
-                snprintf(what, sizeof what, "%s loss", loss.parts[i].name);
+                n += (size_t)snprintf(what + n, sizeof what - n, "%s%s", n ? ", " : "", loss.parts[i].name);
         }
+        snprintf(what + strlen(what), sizeof what - strlen(what), *what ? " loss" : "loss");
         return not_a_number(run, what, value, batch, err);
     }
+    if (last)
+        train_reducer_begin(run->reducer, run->tape);
     nn_backward(run->tape, loss.total);
+    if (last)
+        train_reducer_end(run->reducer, run->tape);
     train_model_advance(run->model);
+    if (!train_parallel_check(run->world, err))
+        return false;
     run->loss = loss;
     state->loss_sum += value;
     for (size_t i = 0; i < loss.count; i++)
         state->part_sums[i] += loss.parts[i].value;
     state->loss_count++;
     run->skipped += batch->skipped;
-    run->images += batch->count;
-    run->line_images += batch->count;
+    run->images += batch->count * run->size;
+    run->line_images += batch->count * run->size;
     return true;
 }
 
@@ -220,11 +325,13 @@ static bool take_step(Run *run, double *rate, VcErr *err)
     train_model_clamp(run->model);
     nn_params_zero_grad(params);
     for (int64_t k = 0; k < r->accumulate; k++) {
-        if (!train_loader_next(run->loader, &batch, err) || !take_batch(run, batch, k == 0, err))
+        const bool there = train_loader_next(run->loader, &batch, err);
+        if (!train_parallel_agree(run->world, there, err) ||
+            !take_batch(run, batch, k == 0, k + 1 == r->accumulate, err))
             return false;
     }
     VC_ASSERT(batch);
-    double mean = 1 / (double)r->accumulate;
+    double mean = 1 / ((double)r->accumulate * (double)run->size);
     run->grad_norm = nn_grad_norm(&run->context, params) * mean;
     if (!isfinite(run->grad_norm))
         return not_a_number(run, "gradient's norm", run->grad_norm, batch, err);
@@ -238,16 +345,24 @@ static bool take_step(Run *run, double *rate, VcErr *err)
     return true;
 }
 
-static void show(Run *run, double loss, double images_per_s)
+// The live line: done, rate and time left are the progress's own.
+static void show(const Run *run, const TrainLine *line)
 {
-    char note[160];
-    int n =
-        snprintf(note, sizeof note, "epoch %" PRIu64 ", loss %.3f, %.0f images/s", run->epoch + 1, loss, images_per_s);
+    VcStr note = {0};
+    vc_str_putf(&note, "epoch %" PRIu64 ", loss %.3f", line->epoch + 1, line->loss);
+    for (size_t i = 0; line->part_count > 1 && i < line->part_count; i++)
+        vc_str_putf(&note, "%s%s %.3f", i ? ", " : " (", line->parts[i].name, line->parts[i].value);
+    vc_str_putf(&note, "%s, %.*f images/s, %.0f %% waiting for data", line->part_count > 1 ? ")" : "",
+                line->images_per_s < 10 ? 1 : 0, line->images_per_s, 100 * line->wait_share);
+    if (line->processes > 1)
+        vc_str_putf(&note, ", %.0f %% for other processes", 100 * line->sync_share);
     if (run->result->recall.count > 0)
-        snprintf(note + n, sizeof note - (size_t)n, ", recall@10 %.0f %%", run->result->recall.text_to_image[2]);
-    vc_progress_note(run->progress, note);
+        vc_str_putf(&note, ", recall@10 %.0f %%", run->result->recall.text_to_image[2]);
+    vc_progress_note(run->progress, note.data);
+    vc_str_finish(&note);
 }
 
+// Rank 0 alone, as evaluate, save and finish.
 static bool log_line(Run *run, double rate, VcErr *err)
 {
     double now = vc_now(), spent = now - run->line_start - run->paused;
@@ -261,6 +376,9 @@ static bool log_line(Run *run, double rate, VcErr *err)
                       .wait_share = (waited - run->line_waited) / spent,
                       .seconds = run->state.seconds + now - run->start - run->all_paused};
     line.alpha = run->alpha;
+    line.processes = run->size;
+    line.sync_share = (train_reducer_waited(run->reducer) - run->line_synced) / spent;
+    run->line_synced = train_reducer_waited(run->reducer);
     line.part_count = run->loss.count;
     for (size_t i = 0; i < line.part_count; i++) {
         line.parts[i] = run->loss.parts[i];
@@ -274,7 +392,7 @@ static bool log_line(Run *run, double rate, VcErr *err)
     run->line_waited = waited;
     run->line_images = 0;
     run->paused = 0;
-    show(run, line.loss, line.images_per_s);
+    show(run, &line);
     return train_metrics_log(&run->metrics, &line, err);
 }
 
@@ -285,6 +403,7 @@ static bool evaluate(Run *run, VcErr *err)
     double start = vc_now();
     bool ok = train_evaluate(run->evaluator, run->model, run->tape, run->pool, &run->result->recall, err) &&
               train_metrics_recall(&run->metrics, run->state.step, run->epoch, &run->result->recall, err) &&
+              train_best_update(run->options->out, run->model, run->state.step, &run->result->recall, err) &&
               train_metrics_plot(run->options->out, run->recipe->name, err);
     run->paused += vc_now() - start;
     run->all_paused += vc_now() - start;
@@ -308,9 +427,31 @@ static bool due(int64_t every, uint64_t step)
     return every > 0 && step % (uint64_t)every == 0;
 }
 
-static bool train(Run *run, VcErr *err)
+// Whether a signal reached one of the processes: then all of them stop after the same step.
+static bool stop_wanted(const Run *run)
+{
+    int64_t wanted = vc_interrupted() != 0;
+    train_parallel_max(run->world, &wanted, 1);
+    return wanted != 0;
+}
+
+// What is to be written after a step.
+static bool after_step(Run *run, double rate, uint64_t stop, bool stopped, VcErr *err)
 {
     const TrainRecipe *r = run->recipe;
+    const uint64_t step = run->state.step;
+    const bool last = step == run->total, log = due(r->log_every, step) || last,
+               judge = (due(r->eval_every, step) && !stopped) || last,
+               keep = due(r->checkpoint_every, step) || step == stop || stopped;
+    if (keep && !check_same_weights(run, err))
+        return false;
+    bool ok = run->rank > 0 ||
+              ((!log || log_line(run, rate, err)) && (!judge || evaluate(run, err)) && (!keep || save(run, err)));
+    return log || judge || keep ? agree(run, ok, err) : ok;
+}
+
+static bool train(Run *run, VcErr *err)
+{
     uint64_t stop =
         run->options->stop_at > 0 && run->options->stop_at < run->total ? run->options->stop_at : run->total;
     bool stopped = false;
@@ -318,18 +459,15 @@ static bool train(Run *run, VcErr *err)
         double rate = 0;
         if (!take_step(run, &rate, err))
             return false;
-        uint64_t step = run->state.step;
         vc_progress_add(run->progress, 1, 0);
-        stopped = vc_interrupted() != 0;
-        if ((due(r->log_every, step) || step == run->total) && !log_line(run, rate, err))
-            return false;
-        if (((due(r->eval_every, step) && !stopped) || step == run->total) && !evaluate(run, err))
-            return false;
-        if ((due(r->checkpoint_every, step) || step == stop || stopped) && !save(run, err))
+        stopped = stop_wanted(run);
+        if (!after_step(run, rate, stop, stopped, err))
             return false;
     }
-    if (run->state.step == run->total)
-        return train_export(run->model, run->bpe, run->options->out, err);
+    if (run->state.step == run->total) {
+        const bool ok = run->rank > 0 || train_export(run->model, run->bpe, run->options->out, err);
+        return agree(run, ok, err);
+    }
     run->result->interrupted = true;
     return vc_fail(err, VC_ERR_CANCELLED, "stopped after step %" PRIu64 " of %" PRIu64 "; a checkpoint is in '%s'",
                    run->state.step, run->total, run->options->out);
@@ -343,13 +481,24 @@ static bool finished(const Run *run)
     return there && run->state.step == run->total;
 }
 
+static bool open_files(Run *run, VcErr *err)
+{
+    const TrainOptions *o = run->options;
+    if (run->rank > 0)
+        return true;
+    const TrainEnvironment environment = {run->state.step, train_data_fingerprint(run->data), run->state.recipe,
+                                          run->world, vc_pool_threads(run->pool)};
+    return write_recipe(run, err) && train_groups_write(o->out, &run->model->params, err) &&
+           train_environment_note(o->out, &environment, err) &&
+           train_metrics_open(&run->metrics, o->out, run->state.step, o->tensorboard, err);
+}
+
 static bool run_steps(Run *run, VcErr *err)
 {
     run->epoch = run->state.data.epoch;
-    if (!train_metrics_open(&run->metrics, run->options->out, run->state.step, err))
-        return false;
-    run->loader =
-        train_loader_create(run->recipe, run->data, run->bpe, NULL, run->state.data.epoch, run->state.data.next_batch);
+    const TrainShare share = {run->rank, run->size};
+    run->loader = train_loader_create(run->recipe, run->data, run->bpe, &share, run->state.data.epoch,
+                                      run->state.data.next_batch);
     run->progress = vc_progress_begin("train", "steps", run->total - run->state.step);
     run->start = run->line_start = vc_now();
     bool ok = train(run, err);
@@ -357,18 +506,21 @@ static bool run_steps(Run *run, VcErr *err)
     result->seconds = vc_now() - run->start;
     double busy = result->seconds - run->all_paused;
     result->steps = run->state.step;
-    result->bad_records = run->skipped;
+    double skipped = (double)run->skipped;
+    if (ok)
+        train_parallel_sum(run->world, &skipped, 1);
+    result->bad_records = (uint64_t)skipped;
     result->images_per_s = busy > 0 ? (double)run->images / busy : 0;
     result->wait_share = busy > 0 ? train_loader_waited(run->loader) / busy : 0;
     vc_progress_end(&run->progress);
-    bool closed = train_metrics_close(&run->metrics, ok ? err : NULL);
-    return ok && closed;
+    return ok;
 }
 
 static void close_run(Run *run)
 {
     train_loader_destroy(&run->loader);
     train_evaluator_destroy(&run->evaluator);
+    train_reducer_destroy(&run->reducer);
     nn_tape_destroy(&run->tape);
     if (run->pool)
         nn_context_finish(&run->context);
@@ -381,9 +533,11 @@ static void close_run(Run *run)
 bool train_run(const TrainRecipe *recipe, const TrainOptions *options, TrainResult *result, VcErr *err)
 {
     *result = (TrainResult){0};
-    Run run = {.recipe = recipe, .options = options, .result = result};
+    Run run = {.recipe = recipe, .options = options, .result = result, .world = options->world};
+    run.rank = train_parallel_rank(run.world);
+    run.size = train_parallel_size(run.world);
     char *checkpoint = NULL;
-    bool ok = open_parts(&run, err) && find_state(&run, &checkpoint, err);
+    bool ok = agree(&run, open_parts(&run, err), err) && agree(&run, find_state(&run, &checkpoint, err), err);
     if (ok && checkpoint && finished(&run)) {
         result->already_done = true;
         result->steps = run.state.step;
@@ -393,10 +547,13 @@ bool train_run(const TrainRecipe *recipe, const TrainOptions *options, TrainResu
         } else if (options->resume) {
             vc_info("no checkpoint in '%s': starting at the beginning", options->out);
         }
-        ok = open_model(&run, checkpoint, err) && write_recipe(&run, err);
+        ok = open_vocabulary(&run, checkpoint, err) && agree(&run, open_model(&run, checkpoint, err), err) &&
+             check_same_weights(&run, err);
         if (ok)
             open_threads(&run);
-        ok = ok && run_steps(&run, err);
+        ok = ok && agree(&run, open_files(&run, err), err) && run_steps(&run, err);
+        const bool closed = train_metrics_close(&run.metrics, ok ? err : NULL);
+        ok = ok && closed;
     }
     free(checkpoint);
     close_run(&run);

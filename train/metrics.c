@@ -40,18 +40,21 @@ static bool drop_later_lines(const char *path, uint64_t step, VcErr *err)
     return ok;
 }
 
-bool train_metrics_open(TrainMetrics *m, const char *run, uint64_t step, VcErr *err)
+bool train_metrics_open(TrainMetrics *m, const char *run, uint64_t step, bool tensorboard, VcErr *err)
 {
     m->path = vc_path_join(run, "metrics.jsonl");
     if (!drop_later_lines(m->path, step, err))
         return false;
     m->file = fopen(m->path, "a");
-    return m->file || vc_fail_errno(err, "cannot open '%s'", m->path);
+    if (!m->file)
+        return vc_fail_errno(err, "cannot open '%s'", m->path);
+    return !tensorboard || train_events_open(&m->events, run, err);
 }
 
 bool train_metrics_close(TrainMetrics *m, VcErr *err)
 {
     bool ok = !m->file || fclose(m->file) == 0 || vc_fail_errno(err, "cannot write '%s'", m->path);
+    ok = train_events_close(&m->events, ok ? err : NULL) && ok;
     free(m->path);
     *m = (TrainMetrics){0};
     return ok;
@@ -59,9 +62,13 @@ bool train_metrics_close(TrainMetrics *m, VcErr *err)
 
 static bool put_line(TrainMetrics *m, const VcStr *line, VcErr *err)
 {
-    if (fwrite(line->data, 1, line->len, m->file) == line->len && fflush(m->file) == 0)
-        return true;
-    return vc_fail_errno(err, "cannot write '%s'", m->path);
+    if (fwrite(line->data, 1, line->len, m->file) != line->len || fflush(m->file) != 0)
+        return vc_fail_errno(err, "cannot write '%s'", m->path);
+    VcJson *json = NULL;
+    bool ok = !m->events ||
+              (vc_json_parse(&json, line->data, line->len, m->path, err) && train_events_add(m->events, json, err));
+    vc_json_destroy(&json);
+    return ok;
 }
 
 bool train_metrics_log(TrainMetrics *m, const TrainLine *l, VcErr *err)
@@ -75,8 +82,11 @@ bool train_metrics_log(TrainMetrics *m, const TrainLine *l, VcErr *err)
     }
     vc_str_putf(&line,
                 "\"lr\": %.9g, \"grad_norm\": %.6g, "
-                "\"images_per_s\": %.2f, \"wait_share\": %.4f, \"rss_mib\": %.1f, \"seconds\": %.3f}\n",
-                l->lr, l->grad_norm, l->images_per_s, l->wait_share, (double)vc_peak_rss() / 1048576.0, l->seconds);
+                "\"images_per_s\": %.2f, \"wait_share\": %.4f, ",
+                l->lr, l->grad_norm, l->images_per_s, l->wait_share);
+    if (l->processes > 1)
+        vc_str_putf(&line, "\"processes\": %zu, \"sync_share\": %.4f, ", l->processes, l->sync_share);
+    vc_str_putf(&line, "\"rss_mib\": %.1f, \"seconds\": %.3f}\n", (double)vc_peak_rss() / 1048576.0, l->seconds);
     bool ok = put_line(m, &line, err);
     vc_str_finish(&line);
     return ok;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "train/events.h"
 #include "train/model/model.h"
 #include "train/train.h"
 
@@ -17,18 +18,22 @@
 typedef struct {
     FILE *file;
     char *path;
+    TrainEvents *events; // NULL: not wanted
 } TrainMetrics;
 
 typedef struct {
     uint64_t step, epoch;
     double loss, lr, grad_norm, images_per_s, wait_share, seconds;
+    double sync_share; // of the time, waiting for the gradients of other processes
+    size_t processes;
     double alpha;                          // weight of the teachers' targets in the last batch
     TrainLossPart parts[TRAIN_MAX_LOSSES]; // means since the line before, as loss
     size_t part_count;
 } TrainLine;
 
-// Opens for appending. Lines of steps after `step` (a run that was killed after its last checkpoint) are dropped first.
-bool train_metrics_open(TrainMetrics *m, const char *run, uint64_t step, VcErr *err);
+// Opens for appending; tensorboard: RUN/tensorboard/ too (train/events.h). Lines of steps after `step` (a run that was
+// killed after its last checkpoint) are dropped first.
+bool train_metrics_open(TrainMetrics *m, const char *run, uint64_t step, bool tensorboard, VcErr *err);
 bool train_metrics_close(TrainMetrics *m, VcErr *err); // a zeroed struct is allowed
 bool train_metrics_log(TrainMetrics *m, const TrainLine *line, VcErr *err);
 bool train_metrics_recall(TrainMetrics *m, uint64_t step, uint64_t epoch, const TrainRecall *recall, VcErr *err);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A build without MPI: there is no world of several processes, and whoever starts one is told.
+#include "base/str.h"
 #include "train/parallel_impl.h"
 
 #include <stdlib.h>
@@ -8,7 +9,8 @@ const char *parallel_launcher(void)
 {
     const char *size = getenv("OMPI_COMM_WORLD_SIZE");
     size = size ? size : getenv("PMI_SIZE");
-    return size && atoi(size) > 1 ? "a launcher of several processes" : NULL;
+    int64_t count;
+    return size && vc_parse_i64(size, &count) && count > 1 ? "a launcher of several processes" : NULL;
 }
 
 bool parallel_world_begin(ParallelWorld **out, size_t *rank, size_t *size, VcErr *err)

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "train/recipe_keys.h"
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "train/recipe_builtin.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -278,6 +280,31 @@ static bool apply_override(TrainRecipe *recipe, const char *text, VcErr *err)
     return key && set_text(recipe, key, equals + 1, "--set", err);
 }
 
+static bool read_file(VcJson **json, const char *path, VcErr *err)
+{
+    if (!vc_exists(path) && !strchr(path, '/') && !strchr(path, '.')) {
+        VcStr names = {0};
+        size_t count;
+        const TrainBuiltin *builtins = train_builtins(&count);
+        for (size_t i = 0; i < count; i++)
+            vc_str_putf(&names, "%s%s", i ? ", " : "", builtins[i].name);
+        vc_fail(err, VC_ERR_USAGE, "no file '%s', and no recipe of that name comes with the program: there are %s",
+                path, names.data);
+        vc_str_finish(&names);
+        return false;
+    }
+    return vc_json_read_file(json, path, 1 << 20, err);
+}
+
+// A file wins over a recipe of the program with the same name.
+static bool open_json(VcJson **json, const char *path, VcErr *err)
+{
+    const TrainBuiltin *builtin = vc_exists(path) && !vc_is_directory(path) ? NULL : train_builtin_find(path);
+    const bool ok =
+        builtin ? vc_json_parse(json, builtin->text, strlen(builtin->text), path, err) : read_file(json, path, err);
+    return ok && (vc_json_is_object(*json) || vc_fail(err, VC_ERR_USAGE, "%s: a recipe is one JSON object", path));
+}
+
 // The defaults of the table and of `objective` (-1: of the table alone), then the file (NULL: none), then the
 // overrides.
 static bool read_recipe(TrainRecipe *made, int64_t objective, const VcJson *json, const char *path,
@@ -303,9 +330,7 @@ bool train_recipe_load(TrainRecipe *recipe, const char *path, const char *const 
 {
     TrainRecipe made = {0};
     VcJson *json = NULL;
-    bool ok = !path || vc_json_read_file(&json, path, 1 << 20, err);
-    if (ok && path && !vc_json_is_object(json))
-        ok = vc_fail(err, VC_ERR_USAGE, "%s: a recipe is one JSON object", path);
+    bool ok = !path || open_json(&json, path, err);
     ok = ok && read_recipe(&made, -1, json, path, sets, set_count, err);
     if (ok) { // again, now that the objective is known: its own defaults come before the file
         const int64_t objective = made.objective;

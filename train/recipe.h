@@ -17,6 +17,7 @@ typedef enum { TRAIN_QUICK_GELU, TRAIN_GELU } TrainActivation;
 typedef enum { TRAIN_SCHEDULE_STEP, TRAIN_SCHEDULE_EPOCH } TrainScheduleKind;
 typedef enum { TRAIN_INIT_OPENAI, TRAIN_INIT_STRUCTURED } TrainInit;
 typedef enum { TRAIN_BAD_STOP, TRAIN_BAD_SKIP } TrainOnBad;
+typedef enum { TRAIN_CANDIDATES_ALL, TRAIN_CANDIDATES_OWN } TrainCandidates;
 typedef enum { TRAIN_DUPLICATES_SHARE, TRAIN_DUPLICATES_IGNORE } TrainDuplicates;
 
 typedef struct {
@@ -73,7 +74,7 @@ typedef struct {
     int64_t alpha_steps, hitc_levels;
     TrainReals hitc_weights;
     bool hitc_detach, mim_class_position;
-    int64_t duplicates;
+    int64_t candidates, duplicates;
 
     double lr, min_lr, warmup_lr, weight_decay, beta1, beta2, eps, clip_norm;
     int64_t warmup_steps, schedule, accumulate;
@@ -85,8 +86,9 @@ typedef struct {
     int64_t checkpoint_every, checkpoint_keep;
 } TrainRecipe;
 
-// Reads `path` over the defaults, then applies `set_count` overrides "a.b=value", then checks ranges and what must fit
-// together. NULL path: defaults and overrides only. On failure nothing is left to free.
+// Reads `path`, a file or the name of a recipe that comes with the program, over the defaults, then applies `set_count`
+// overrides "a.b=value", then checks ranges and what must fit together. NULL path: defaults and overrides only. On
+// failure nothing is left to free.
 bool train_recipe_load(TrainRecipe *recipe, const char *path, const char *const *sets, size_t set_count, VcErr *err);
 void train_recipe_finish(TrainRecipe *recipe); // a zeroed recipe is allowed
 

@@ -137,6 +137,10 @@ const RecipeKey recipe_keys[] = {
      "vicha: share of the patches that are hidden"},
     {"loss.mim_class_position", KEY_BOOL, AT(mim_class_position), "false", 0, 0, NULL, false,
      "vicha: the class token of the masked pass has its position (the original leaves it out)"},
+    {"loss.candidates", KEY_CHOICE, AT(candidates), "\"all\"", 0, 0, "all|own", false,
+     "vicha, several processes: keys of ITC and negatives of ITM are the pairs of all, as of one process with the "
+     "whole "
+     "batch, or each process's own as in the original"},
     {"loss.duplicates", KEY_CHOICE, AT(duplicates), "\"share\"", 0, 0, "share|ignore", false,
      "equal captions in a batch: share the target, or count as negatives of each other as CLIP does"},
 

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
 // The trainer, and the only header of train/ that cli/ includes: recipes, a training run, its dry run and benchmark.
 //
-// A run owns a folder: recipe.json (resolved), metrics.jsonl, loss.svg, tokenizer/ (when it learned one), checkpoints/
-// and, at the end, model/: the Hugging Face CLIP folder of objective "clip" that `--clip` of the other commands takes.
-// Threads: one run at a time a process; a run makes its own threads. Randomness comes from the recipe's seed alone:
-// the same recipe and records give the same bits on any number of threads, in one go or resumed.
+// A run owns a folder: recipe.json (resolved), environment.jsonl, metrics.jsonl, loss.svg, tokenizer/ (when it learned
+// one), tensorboard/ (if asked for), checkpoints/, checkpoint.best.safetensors (the weights with the best recall) and,
+// at the end, model/: the Hugging Face CLIP folder of objective "clip" that `--clip` of the other commands takes.
+// Threads: one run at a time a process; a run makes its own threads. Randomness comes from the recipe's seed alone: the
+// same recipe and records give the same bits on any number of threads, in one go or resumed.
 #pragma once
 
+#include "train/parallel.h"
+#include "train/plot_runs.h"
 #include "train/recipe.h"
+#include "train/recipe_builtin.h"
 
 typedef struct {
     const char *workspace; // relative record folders are below it
@@ -16,6 +20,8 @@ typedef struct {
     bool resume;           // says so when there is no checkpoint to go on from; a run goes on in any case
     bool restart;          // remove the checkpoints of `out` and start at the beginning
     size_t threads;        // that compute
+    bool tensorboard;      // write RUN/tensorboard/ too
+    TrainParallel *world;  // NULL: one process
     uint64_t stop_at;      // 0, or the step after which the run ends early with a checkpoint, as if interrupted
 } TrainOptions;
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include "base/file.h"
+#include "extract/extract.h"
 #include "tests/support/test.h"
 #include "train/plot.h"
+#include "train/plot_runs.h"
 
 static size_t count_of(const char *text, const char *word)
 {
@@ -61,12 +64,76 @@ static void test_nothing_to_plot(void **state)
     vc_str_finish(&svg);
 }
 
+static void write_metrics(const char *folder, const char *run, size_t lines, double slope)
+{
+    char *dir = vc_path_join(folder, run), *path = vc_path_join(dir, "metrics.jsonl");
+    VcStr text = {0};
+    for (size_t i = 1; i <= lines; i++)
+        vc_str_putf(&text, "{\"step\": %zu, \"loss\": %.3f, \"loss_itm\": 0.5}\n", i, 3 - slope * (double)i);
+    vc_str_put(&text, "{\"step\": 9, \"eval_loss\": 2, \"t2i_r10\": 30}\n");
+    assert_ok(vc_make_dirs(dir, err));
+    assert_ok(vc_write_file(path, text.data, text.len, err));
+    vc_str_finish(&text);
+    free(dir);
+    free(path);
+}
+
+static void test_runs(void **state)
+{
+    (void)state;
+    char *folder = test_temp_folder();
+    write_metrics(folder, "a/x", 50, 0.01);
+    write_metrics(folder, "b/x", 50, 0.02);
+    write_metrics(folder, "few", 3, 0.5);
+    char *a = vc_path_join(folder, "a/x/"), *b = vc_path_join(folder, "b/x"), *few = vc_path_join(folder, "few");
+    const char *const same[] = {a, b, few};
+    VcStr svg = {0};
+    assert_ok(train_plot_runs(&svg, same, 3, NULL, err));
+    assert_non_null(strstr(svg.data, "loss of 3 runs (dots"));
+    assert_non_null(strstr(svg.data, "/a/x<")); // folders of one name are told apart
+    assert_non_null(strstr(svg.data, "/b/x<"));
+    assert_non_null(strstr(svg.data, ">few<"));
+    assert_non_null(strstr(svg.data, "recall at 10"));
+    assert_int_equal(count_of(svg.data, "<path fill=\"none\" stroke=\"#0072b2\""), 3); // lines, smoothed, recall
+    uint8_t *png;
+    size_t n;
+    VcErr why;
+    assert_ok(extract_image_init(err));
+    if (extract_svg_to_png(svg.data, svg.len, 2, &png, &n, &why)) {
+        ExtractImage image;
+        assert_ok(extract_image_decode(&image, png, n, err));
+        assert_int_equal(image.width, 1800);
+        assert_int_equal(image.height, 960);
+        extract_image_finish(&image);
+        free(png);
+        // SVG from outside stays refused.
+        assert_error(extract_image_decode(&image, (const uint8_t *)svg.data, svg.len, err), "");
+    } else {
+        assert_non_null(strstr(why.text, "librsvg"));
+    }
+    vc_str_clear(&svg);
+    const char *const one[] = {few};
+    assert_ok(train_plot_runs(&svg, one, 1, "loss_itm", err));
+    assert_non_null(strstr(svg.data, "loss_itm of few<"));
+    assert_null(strstr(svg.data, "recall"));
+    assert_error(train_plot_runs(&svg, one, 1, "loss_mim", err), "no line with a number 'loss_mim'");
+    const char *const none[] = {folder};
+    assert_error(train_plot_runs(&svg, none, 1, NULL, err), "metrics.jsonl");
+    assert_error(train_plot_runs(&svg, none, 0, NULL, err), "1 to 16");
+    vc_str_finish(&svg);
+    free(a);
+    free(b);
+    free(few);
+    test_temp_remove(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tick_steps),
         cmocka_unit_test(test_plot),
         cmocka_unit_test(test_nothing_to_plot),
+        cmocka_unit_test(test_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -340,6 +340,44 @@ static void test_objective_fits(void **state)
     train_recipe_finish(&recipe);
 }
 
+// Every recipe of the program loads, says what it is for, and is what its name promises.
+static void test_builtins(void **state)
+{
+    (void)state;
+    size_t count;
+    const TrainBuiltin *all = train_builtins(&count);
+    assert_true(count >= 4);
+    for (size_t i = 0; i < count; i++) {
+        TrainRecipe recipe;
+        VcJson *json = NULL;
+        assert_ok(train_recipe_load(&recipe, all[i].name, NULL, 0, err));
+        assert_string_equal(recipe.name, all[i].name);
+        assert_ok(vc_json_parse(&json, all[i].text, strlen(all[i].text), all[i].name, err));
+        assert_non_null(vc_json_string(vc_json_member(json, "#"), NULL));
+        vc_json_destroy(&json);
+        train_recipe_finish(&recipe);
+    }
+    TrainRecipe large, small;
+    assert_ok(train_recipe_load(&large, "vicha-1m", NULL, 0, err));
+    assert_int_equal(large.vision.width, 768);
+    assert_int_equal(large.image_size, 256);
+    assert_int_equal(large.queue, 65536);
+    assert_int_equal(large.epochs, 11);
+    assert_int_equal(large.warmup_steps, 2000);
+    assert_true(large.lr == 1e-4 && large.min_lr == 1e-5 && large.clip_norm == 0 &&
+                large.schedule == TRAIN_SCHEDULE_EPOCH);
+    train_recipe_finish(&large);
+    const char *sets[] = {"train.epochs=3"};
+    assert_ok(train_recipe_load(&small, "vicha-small", sets, 1, err));
+    assert_int_equal(small.vision.width, 192);
+    assert_int_equal(small.batch, 16);
+    assert_int_equal(small.queue, 4096);
+    assert_int_equal(small.epochs, 3);
+    train_recipe_finish(&small);
+    assert_error(train_recipe_load(&small, "vicha-smal", NULL, 0, err), "vicha-small");
+    assert_null(train_builtin_find("vicha-smal"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,7 +386,7 @@ int main(void)
         cmocka_unit_test(test_fingerprint),         cmocka_unit_test(test_wrong_files),
         cmocka_unit_test(test_wrong_overrides),     cmocka_unit_test(test_paper_parameters),
         cmocka_unit_test(test_paper_operations),    cmocka_unit_test(test_clip_size),
-        cmocka_unit_test(test_objective_fits),
+        cmocka_unit_test(test_objective_fits),      cmocka_unit_test(test_builtins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

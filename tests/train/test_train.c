@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Whole runs on small scenes: they learn, go on to the same bits, stop on what is not a number, and keep their files.
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "nn/nn.h"
@@ -275,6 +276,63 @@ static void test_not_a_number(void **state)
     free(file);
 }
 
+// A parameter that only one loss reads is no number: the error names that loss and no other.
+static void test_not_a_number_of_each_loss(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *parameter, *loss;
+    } cases[] = {{"vision_proj_hidden.0.bias", "the hitc loss of step 3 is nan"},
+                 {"itm_head.bias", "the itm loss of step 3 is nan"},
+                 {"text_encoder.cls.predictions.bias", "the mlm loss of step 3 is nan"},
+                 {"mae_proj.bias", "the mim loss of step 3 is nan"},
+                 {"image_queue", "the itc loss of step 3 is nan"},
+                 {"temp", "the itc, hitc loss of step 3 is nan"}};
+    const char *sets[] = {"objective=vicha", "train.steps=4", "model.text.layers=4", "model.queue=32",
+                          "loss.itm=1",      "eval.every=0",  "loss.alpha=0"};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        TrainResult r;
+        const How stop = {.threads = 1, .stop_at = 2, .restart = true};
+        assert_error(train_in("parts", sets, 7, stop, &r, err), "stopped after step 2");
+        char *path = in_run("parts", "checkpoints/step-00000002/model.safetensors"), *data;
+        size_t n, at = SIZE_MAX;
+        assert_ok(vc_read_file(&data, &n, path, 1 << 28, err));
+        NnSafetensors *st = NULL;
+        assert_ok(nn_safetensors_open(&st, path, err));
+        const NnStored *w = nn_safetensors_find(st, cases[i].parameter);
+        assert_non_null(w);
+        uint64_t header;
+        memcpy(&header, data, sizeof header);
+        for (size_t k = 8 + header; k + w->bytes <= n && at == SIZE_MAX; k += 4)
+            at = memcmp(data + k, w->data, w->bytes) == 0 ? k : at;
+        const float nan_value = NAN;
+        memcpy(data + at, &nan_value, sizeof nan_value);
+        nn_safetensors_close(&st);
+        assert_ok(vc_write_file(path, data, n, err));
+        VcStr sums = {0};
+        static const char *const files[] = {"model.safetensors", "optimizer.safetensors", "state.json"};
+        for (size_t f = 0; f < 3; f++) {
+            char name[80], *bytes;
+            size_t size;
+            snprintf(name, sizeof name, "checkpoints/step-00000002/%s", files[f]);
+            read_run_file("parts", name, &bytes, &size);
+            vc_str_putf(&sums, "%016llx  %s\n", (unsigned long long)vc_xxh64(bytes, size), files[f]);
+            free(bytes);
+        }
+        char *sum_path = in_run("parts", "checkpoints/step-00000002/checkpoint.xxh64");
+        assert_ok(vc_write_file(sum_path, sums.data, sums.len, err));
+        assert_error(train_in("parts", sets, 7, (How){.threads = 1}, &r, err), cases[i].loss);
+        char *ids = in_run("parts", "bad_batch.json");
+        assert_true(vc_exists(ids));
+        assert_int_equal(unlink(ids), 0);
+        free(ids);
+        free(sum_path);
+        free(path);
+        free(data);
+        vc_str_finish(&sums);
+    }
+}
+
 static void test_init_from(void **state)
 {
     (void)state;
@@ -413,11 +471,11 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_learns_clip),         cmocka_unit_test(test_learns_vicha),
-        cmocka_unit_test(test_resume_bits),         cmocka_unit_test(test_metrics_of_a_killed_run),
-        cmocka_unit_test(test_not_a_number),        cmocka_unit_test(test_init_from),
-        cmocka_unit_test(test_damaged_checkpoints), cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_other_records),
+        cmocka_unit_test(test_learns_clip),  cmocka_unit_test(test_learns_vicha),
+        cmocka_unit_test(test_resume_bits),  cmocka_unit_test(test_metrics_of_a_killed_run),
+        cmocka_unit_test(test_not_a_number), cmocka_unit_test(test_not_a_number_of_each_loss),
+        cmocka_unit_test(test_init_from),    cmocka_unit_test(test_damaged_checkpoints),
+        cmocka_unit_test(test_full_disk),    cmocka_unit_test(test_other_records),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -14,32 +14,34 @@ static bool repeats(const int32_t *group, size_t n)
     return false;
 }
 
-// targets[B,K] += weight x hard target.
-static void add_hard(nn_real *targets, double weight, size_t n, size_t count, size_t first, const int32_t *group)
+// targets[n,K] += weight x hard target.
+static void add_hard(nn_real *targets, double weight, size_t n, size_t keys, const TrainPairs *pairs)
 {
+    const int32_t *group = pairs->group;
     for (size_t i = 0; i < n; i++) {
-        nn_real *row = targets + i * count + first;
+        nn_real *row = targets + i * keys;
+        const size_t own = pairs->first + i;
         size_t equal = 0;
-        for (size_t j = 0; j < n; j++)
-            equal += group ? group[j] == group[i] : j == i;
-        for (size_t j = 0; j < n; j++)
-            row[j] += (group ? group[j] == group[i] : j == i) ? (nn_real)(weight / (double)equal) : 0;
+        for (size_t j = 0; j < pairs->count; j++)
+            equal += group ? group[j] == group[own] : j == own;
+        for (size_t j = 0; j < pairs->count; j++)
+            row[j] += (group ? group[j] == group[own] : j == own) ? (nn_real)(weight / (double)equal) : 0;
     }
 }
 
-NnVar *train_pair_loss(NnTape *t, NnVar *logits, size_t first, const int32_t *group)
+NnVar *train_pair_loss(NnTape *t, NnVar *logits, const TrainPairs *pairs)
 {
-    const size_t n = logits->shape.dim[0], count = logits->shape.dim[1];
-    VC_ASSERT(first + n <= count);
-    if (!repeats(group, n)) {
+    const size_t n = logits->shape.dim[0], keys = logits->shape.dim[1];
+    VC_ASSERT(pairs->first + n <= pairs->count && pairs->count <= keys);
+    if (!repeats(pairs->group, pairs->count)) {
         int32_t *labels = nn_tape_alloc_ids(t, n);
         for (size_t i = 0; i < n; i++)
-            labels[i] = (int32_t)(first + i);
+            labels[i] = (int32_t)(pairs->first + i);
         return nn_cross_entropy(t, logits, labels);
     }
-    nn_real *targets = nn_tape_alloc(t, n * count);
-    memset(targets, 0, n * count * sizeof *targets);
-    add_hard(targets, 1, n, count, first, group);
+    nn_real *targets = nn_tape_alloc(t, n * keys);
+    memset(targets, 0, n * keys * sizeof *targets);
+    add_hard(targets, 1, n, keys, pairs);
     return nn_soft_cross_entropy(t, logits, targets, NULL);
 }
 
@@ -48,14 +50,18 @@ static NnVar *half_sum(NnTape *t, NnVar *a, NnVar *b)
     return nn_weighted_sum(t, (NnVar *[]){a, b}, (const double[]){0.5, 0.5}, 2);
 }
 
+NnVar *train_pair_losses(NnTape *t, NnVar *image_to_text, NnVar *text_to_image, const TrainPairs *pairs)
+{
+    return half_sum(t, train_pair_loss(t, image_to_text, pairs), train_pair_loss(t, text_to_image, pairs));
+}
+
 NnVar *train_itc_loss(NnTape *t, NnVar *logits, const int32_t *group)
 {
-    NnVar *columns = nn_transpose(t, logits);
-    return half_sum(t, train_pair_loss(t, logits, 0, group), train_pair_loss(t, columns, 0, group));
+    return train_pair_losses(t, logits, nn_transpose(t, logits), &(TrainPairs){0, logits->shape.dim[0], group});
 }
 
 TrainItcSide train_itc_side(NnTape *t, NnVar *feature, const nn_real *teacher, const nn_real *keys, size_t key_count,
-                            NnVar *temp, double alpha, const int32_t *group)
+                            NnVar *temp, double alpha, const TrainPairs *pairs)
 {
     const size_t n = feature->shape.dim[0], e = feature->shape.dim[1];
     NnVar *k = nn_input(t, keys, NN_SHAPE(key_count, e));
@@ -68,7 +74,7 @@ TrainItcSide train_itc_side(NnTape *t, NnVar *feature, const nn_real *teacher, c
         for (size_t i = 0; i < n * key_count; i++)
             side.targets[i] = (nn_real)alpha * soft[i];
     }
-    add_hard(side.targets, 1 - alpha, n, key_count, 0, group);
+    add_hard(side.targets, 1 - alpha, n, key_count, pairs);
     side.similarity = nn_scale_by(t, nn_matmul_nt(t, feature, k), temp, NN_SCALE_INVERSE);
     side.loss = nn_soft_cross_entropy(t, side.similarity, side.targets, NULL);
     return side;
@@ -80,13 +86,12 @@ TrainHitcLevel train_hitc_level(NnTape *t, NnVar *images, NnVar *texts, NnVar *t
     NnVar *image_keys = how->detach ? nn_detach(t, images) : images,
           *text_keys = how->detach ? nn_detach(t, texts) : texts;
     if (how->all_images) {
-        image_keys = nn_input(t, how->all_images, NN_SHAPE(how->count, e));
-        text_keys = nn_input(t, how->all_texts, NN_SHAPE(how->count, e));
+        image_keys = nn_input(t, how->all_images, NN_SHAPE(how->pairs.count, e));
+        text_keys = nn_input(t, how->all_texts, NN_SHAPE(how->pairs.count, e));
     }
     TrainHitcLevel level;
     level.image_to_text = nn_scale_by(t, nn_matmul_nt(t, images, text_keys), temp, NN_SCALE_INVERSE);
     level.text_to_image = nn_scale_by(t, nn_matmul_nt(t, texts, image_keys), temp, NN_SCALE_INVERSE);
-    level.loss = half_sum(t, train_pair_loss(t, level.image_to_text, how->first, how->group),
-                          train_pair_loss(t, level.text_to_image, how->first, how->group));
+    level.loss = train_pair_losses(t, level.image_to_text, level.text_to_image, &how->pairs);
     return level;
 }

@@ -186,8 +186,15 @@ static void clip_loss(TrainModel *model, NnTape *t, const TrainBatch *b, const T
 {
     (void)step;
     NnVar *images = clip_images(model, t, b), *texts = clip_texts(model, t, b);
-    NnVar *logits = clip_logits(model, t, nn_matmul_nt(t, images, texts));
-    out->total = train_itc_loss(t, logits, model->recipe->duplicates == TRAIN_DUPLICATES_SHARE ? b->group : NULL);
+    const size_t n = b->count, rank = train_parallel_rank(model->world), size = train_parallel_size(model->world);
+    const bool share = model->recipe->duplicates == TRAIN_DUPLICATES_SHARE;
+    const TrainPairs pairs = {rank * n, size * n, share ? train_model_groups(model, t, b) : NULL};
+    NnVar *rows = clip_logits(model, t, nn_matmul_nt(t, images, train_parallel_gather_var(model->world, t, texts)));
+    // With one process the same numbers turned round; with several, our texts against everybody's images.
+    NnVar *columns =
+        size == 1 ? nn_transpose(t, rows)
+                  : clip_logits(model, t, nn_matmul_nt(t, texts, train_parallel_gather_var(model->world, t, images)));
+    out->total = train_pair_losses(t, rows, columns, &pairs);
     out->parts[0] = (TrainLossPart){"itc", (double)out->total->value[0], 1};
     out->count = 1;
 }

@@ -26,7 +26,6 @@ TrainModel *train_model_outline(const TrainRecipe *recipe, size_t vocabulary)
     model->ops = recipe->objective == TRAIN_CLIP ? &train_clip_ops : &train_vicha_ops;
     model->recipe = recipe;
     model->vocabulary = vocabulary;
-    model->world.size = 1;
     model->arena = vc_arena_create("model");
     nn_params_init(&model->params);
     nn_params_init(&model->momentum);
@@ -38,12 +37,19 @@ TrainModel *train_model_outline(const TrainRecipe *recipe, size_t vocabulary)
 
 TrainModel *train_model_create(const TrainRecipe *recipe, size_t vocabulary, bool with_moments)
 {
+    return train_model_create_world(recipe, vocabulary, with_moments, NULL);
+}
+
+TrainModel *train_model_create_world(const TrainRecipe *recipe, size_t vocabulary, bool with_moments,
+                                     TrainParallel *world)
+{
     TrainModel *model = train_model_outline(recipe, vocabulary);
+    model->world = world;
     nn_params_allocate(&model->params, with_moments);
     if (model->momentum.count > 0) {
         nn_params_allocate(&model->momentum, false);
         TrainQueue *q = &model->queue;
-        q->room = (size_t)recipe->batch;
+        q->room = (size_t)recipe->batch * train_parallel_size(world);
         q->length = (size_t)recipe->queue;
         q->width = (size_t)recipe->proj;
         const size_t n = (q->room + q->length) * q->width;
@@ -72,6 +78,28 @@ void train_model_copy_teachers(TrainModel *model)
 {
     if (model->momentum.count > 0) // pairs lie at the same offsets
         memcpy(model->momentum.value, model->params.value, model->momentum.size * sizeof(nn_real));
+}
+
+const int32_t *train_model_groups(const TrainModel *model, NnTape *t, const TrainBatch *b)
+{
+    const size_t n = b->count, all = n * train_parallel_size(model->world);
+    if (all == n)
+        return b->group;
+    // Equal captions have equal sums of their ids: all ranks pad to the same length.
+    uint64_t *mine = vc_calloc(n, sizeof *mine), *sums = vc_calloc(all, sizeof *sums);
+    for (size_t i = 0; i < n; i++)
+        mine[i] = vc_xxh64(b->ids + i * b->tokens, b->tokens * sizeof *b->ids);
+    train_parallel_gather(model->world, mine, n * sizeof *mine, sums);
+    int32_t *group = nn_tape_alloc_ids(t, all);
+    for (size_t i = 0; i < all; i++) {
+        size_t first = 0;
+        while (sums[first] != sums[i])
+            first++;
+        group[i] = (int32_t)first;
+    }
+    free(mine);
+    free(sums);
+    return group;
 }
 
 // Rows of length 1 in random directions.

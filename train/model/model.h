@@ -21,6 +21,7 @@
 #include "train/batch.h"
 #include "train/model/draws.h"
 #include "train/model/trace.h"
+#include "train/parallel.h"
 #include "train/recipe.h"
 
 typedef struct TrainModel TrainModel;
@@ -37,7 +38,8 @@ typedef struct {
 } TrainPart;
 enum { TRAIN_MAX_PARTS = 16 };
 
-// The loss of one batch: total = sum over parts of weight x value. Parts of weight 0 are not computed and not listed.
+// The loss of one batch, of this process's pairs (the mean over the processes is that of the whole): total = sum over
+// parts of weight x value. Parts of weight 0 are not computed and not listed.
 enum { TRAIN_MAX_LOSSES = 8 };
 typedef struct {
     const char *name; // "itc", "hitc", "itm", "mlm", "mim"; static
@@ -58,13 +60,6 @@ typedef struct {
     TrainTrace *trace;       // NULL, or where intermediate values are noted
 } TrainStep;
 
-// Processes that train together; all_gather fills out[size x n] with everybody's in[n], in the order of their ranks.
-typedef struct {
-    size_t rank, size;
-    void (*all_gather)(void *self, nn_real *out, const nn_real *in, size_t n);
-    void *self;
-} TrainWorld;
-
 typedef struct {
     const char *name;
     void (*build)(TrainModel *model);               // adds the parameters
@@ -81,11 +76,13 @@ typedef struct {
 
 // The latest momentum features of both sides: Q rows of E numbers, the oldest overwritten next.
 typedef struct {
-    // [room + Q, E]: the rows before the queue are for the keys of the batch, so that both are one matrix.
+    // [room + Q, E]: the rows before the queue are for the keys of the batch (of all processes), so that both are one
+    // matrix.
     nn_real *images, *texts;
-    size_t room, length, width; // B, Q, E
+    size_t room, length, width; // W*B, Q, E
     size_t next;                // row of the queue that is written next
-    size_t filled;              // rows of the batch that wait for train_model_advance
+    size_t filled;              // rows before the queue that wait for train_model_advance
+    bool gathered;              // they are those of all processes already
 } TrainQueue;
 
 struct TrainModel {
@@ -96,13 +93,16 @@ struct TrainModel {
     NnParams params;           // trained; frozen ones are flagged
     NnParams momentum;         // teachers: values only. Empty where there are none
     TrainQueue queue;          // empty where there is none
-    TrainWorld world;          // one process unless set
+    TrainParallel *world;      // borrowed; NULL: one process
     VcArena *arena;            // of the tables that name the parameters
     void *parts;               // of the objective, in the arena
 };
 
 // `vocabulary`: entries of the tokenizer. with_moments false: for the dry run and inference, no gradients and moments.
 TrainModel *train_model_create(const TrainRecipe *recipe, size_t vocabulary, bool with_moments);
+// The same for one of the processes that train together; world is borrowed, NULL: one.
+TrainModel *train_model_create_world(const TrainRecipe *recipe, size_t vocabulary, bool with_moments,
+                                     TrainParallel *world);
 // The shapes alone, nothing allocated: for counting.
 TrainModel *train_model_outline(const TrainRecipe *recipe, size_t vocabulary);
 void train_model_destroy(TrainModel **model);
@@ -111,6 +111,8 @@ void train_model_destroy(TrainModel **model);
 void train_model_init(TrainModel *model, uint64_t seed);
 // Sets every teacher to its student: after the students' weights came from somewhere else without teachers.
 void train_model_copy_teachers(TrainModel *model);
+// For each pair of all processes, by rank, the first one with the same caption: [W*B] in the tape's memory.
+const int32_t *train_model_groups(const TrainModel *model, NnTape *t, const TrainBatch *b);
 void train_model_clamp(TrainModel *model);
 void train_model_loss(TrainModel *model, NnTape *t, const TrainBatch *b, const TrainStep *step, TrainLoss *out);
 void train_model_advance(TrainModel *model);

@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-// What the parts of one step share. Letters: B pairs, T tokens of a caption, N patches, E width of the features.
+// What the parts of one step share. Letters: B pairs, T tokens of a caption, N patches, E width of the features, P
+// pairs among the keys: those of all processes, or B.
 typedef struct {
     TrainModel *model;
     const Vicha *v;
@@ -29,8 +30,9 @@ typedef struct {
     int32_t *selected, *labels;          // [R]: hidden words, as b*T + i, and what they were
     size_t selected_count;
     nn_real *teacher_words;          // [R,V]: logits of the teacher, or NULL
-    nn_real *image_keys, *text_keys; // [B+Q,E]
-    const nn_real *i2t, *t2i;        // similarities [B,stride], whose first B columns are the batch's
+    TrainPairs pairs;                // of all processes, or of this one where the recipe says so
+    nn_real *image_keys, *text_keys; // [P+Q,E]
+    const nn_real *i2t, *t2i;        // similarities [B,stride], whose first P columns are the pairs'
     size_t stride;
     TrainLoss *out;
     NnVar *values[TRAIN_MAX_LOSSES];
@@ -80,6 +82,14 @@ static void list_selected(Step *s)
         s->selected[s->selected_count] = (int32_t)i;
         s->labels[s->selected_count++] = s->draws.mlm_labels[i];
     }
+}
+
+// HITC is against everybody in the original too, whatever the recipe says of the rest (spec 3.4).
+static TrainPairs all_pairs(const Step *s)
+{
+    const size_t n = s->b->count, rank = train_parallel_rank(s->model->world), w = train_parallel_size(s->model->world);
+    const bool share = s->r->duplicates == TRAIN_DUPLICATES_SHARE;
+    return (TrainPairs){rank * n, w * n, share ? train_model_groups(s->model, s->t, s->b) : NULL};
 }
 
 // ---- student towers
@@ -135,6 +145,16 @@ static void teacher_words(Step *s, const TrainPass *p, NnVar *images)
     memcpy(s->teacher_words, logits->value, logits->size * sizeof *s->teacher_words);
 }
 
+// The features of the teachers for our pairs, to where the keys begin; with those of the other processes if they count.
+static void take_keys(const Step *s, const NnVar *features, nn_real *keys)
+{
+    if (s->pairs.count > s->b->count) {
+        train_parallel_gather(s->model->world, features->value, features->size * sizeof *keys, keys);
+    } else {
+        memcpy(keys, features->value, features->size * sizeof *keys);
+    }
+}
+
 // Moves the teachers, then takes their features and words; what they computed on the way is given back.
 static void run_teachers(Step *s)
 {
@@ -143,9 +163,10 @@ static void run_teachers(Step *s)
     const TrainBatch *b = s->b;
     const size_t e = (size_t)s->r->proj;
     TrainQueue *q = &model->queue;
-    VC_ASSERT(b->count <= q->room);
-    s->image_keys = q->images + (q->room - b->count) * e;
-    s->text_keys = q->texts + (q->room - b->count) * e;
+    const size_t pairs = s->pairs.count;
+    VC_ASSERT(pairs <= q->room);
+    s->image_keys = q->images + (q->room - pairs) * e;
+    s->text_keys = q->texts + (q->room - pairs) * e;
     if (s->step->first)
         nn_ema(nn_tape_context(s->t), model->momentum.value, model->params.value, s->r->momentum_keep,
                model->momentum.size);
@@ -166,9 +187,10 @@ static void run_teachers(Step *s)
     const TrainText text = {b->ids, b->mask, b->count, b->tokens};
     NnVar *images = feature(&p, x, net->vision_w, net->vision_b);
     NnVar *texts = feature(&p, train_bert_text(&p, &net->text, &text, NULL, true), net->text_w, net->text_b);
-    memcpy(s->image_keys, images->value, images->size * sizeof *s->image_keys);
-    memcpy(s->text_keys, texts->value, texts->size * sizeof *s->text_keys);
-    q->filled = b->count;
+    take_keys(s, images, s->image_keys);
+    take_keys(s, texts, s->text_keys);
+    q->filled = pairs;
+    q->gathered = pairs > b->count;
     train_note(s->step->trace, "kw_embeds_m", concepts);
     train_note(s->step->trace, "image_embeds_m", x);
     train_note(s->step->trace, "image_feat_m", images);
@@ -182,9 +204,32 @@ static void run_teachers(Step *s)
 
 // ---- losses
 
-static const int32_t *groups(const Step *s)
+// Without teachers: the students' features of the pairs, with their gradients.
+static void itc_of_batch(Step *s)
 {
-    return s->r->duplicates == TRAIN_DUPLICATES_SHARE ? s->b->group : NULL;
+    NnTape *t = s->t;
+    NnVar *texts = s->text_feature, *images = s->image_feature;
+    if (s->pairs.count > s->b->count) {
+        texts = train_parallel_gather_var(s->model->world, t, texts);
+        images = train_parallel_gather_var(s->model->world, t, images);
+    }
+    NnVar *i2t = nn_scale_by(t, nn_matmul_nt(t, s->image_feature, texts), s->temp, NN_SCALE_INVERSE), *t2i;
+    if (images == s->image_feature) {
+        t2i = nn_transpose(t, s->r->loss_itc > 0 ? i2t : nn_detach(t, i2t));
+    } else {
+        t2i = nn_scale_by(t, nn_matmul_nt(t, s->text_feature, images), s->temp, NN_SCALE_INVERSE);
+    }
+    s->i2t = i2t->value;
+    s->t2i = t2i->value;
+    s->stride = s->pairs.count;
+    if (s->r->loss_itc > 0)
+        add_loss(s, "itc", s->r->loss_itc, train_pair_losses(t, i2t, t2i, &s->pairs));
+}
+
+// Our rows of the keys.
+static const nn_real *own_keys(const Step *s, const nn_real *keys)
+{
+    return keys + s->pairs.first * (size_t)s->r->proj;
 }
 
 static void itc(Step *s)
@@ -193,19 +238,14 @@ static void itc(Step *s)
     TrainTrace *trace = s->step->trace;
     const size_t b = s->b->count;
     if (!s->r->momentum) {
-        NnVar *logits = nn_scale_by(t, nn_matmul_nt(t, s->image_feature, s->text_feature), s->temp, NN_SCALE_INVERSE);
-        s->i2t = logits->value;
-        s->t2i = nn_transpose(t, nn_detach(t, logits))->value;
-        s->stride = b;
-        if (s->r->loss_itc > 0)
-            add_loss(s, "itc", s->r->loss_itc, train_itc_loss(t, logits, groups(s)));
+        itc_of_batch(s);
         return;
     }
-    const size_t keys = b + s->model->queue.length;
-    const TrainItcSide i2t =
-        train_itc_side(t, s->image_feature, s->image_keys, s->text_keys, keys, s->temp, s->step->alpha, groups(s));
-    const TrainItcSide t2i =
-        train_itc_side(t, s->text_feature, s->text_keys, s->image_keys, keys, s->temp, s->step->alpha, groups(s));
+    const size_t keys = s->pairs.count + s->model->queue.length;
+    const TrainItcSide i2t = train_itc_side(t, s->image_feature, own_keys(s, s->image_keys), s->text_keys, keys,
+                                            s->temp, s->step->alpha, &s->pairs);
+    const TrainItcSide t2i = train_itc_side(t, s->text_feature, own_keys(s, s->text_keys), s->image_keys, keys, s->temp,
+                                            s->step->alpha, &s->pairs);
     s->i2t = i2t.similarity->value;
     s->t2i = t2i.similarity->value;
     s->stride = keys;
@@ -222,12 +262,12 @@ static void itc(Step *s)
                  nn_weighted_sum(t, (NnVar *[]){i2t.loss, t2i.loss}, (const double[]){0.5, 0.5}, 2));
 }
 
-// Everybody's features of one level, [W*B,E], constants.
-static nn_real *gathered(const Step *s, const NnVar *x)
+// Everybody's x, [W*B,..], constants.
+static nn_real *gathered(const Step *s, const nn_real *x, size_t size)
 {
-    const TrainWorld *w = &s->model->world;
-    nn_real *all = nn_tape_alloc(s->t, w->size * x->size);
-    w->all_gather(w->self, all, x->value, x->size);
+    TrainParallel *w = s->model->world;
+    nn_real *all = nn_tape_alloc(s->t, train_parallel_size(w) * size);
+    train_parallel_gather(w, x, size * sizeof *x, all);
     return all;
 }
 
@@ -236,7 +276,7 @@ static void hitc(Step *s)
     const Vicha *v = s->v;
     const VichaNet *net = &v->student;
     const TrainPass *p = &s->student;
-    const TrainWorld *w = &s->model->world;
+    const TrainPairs pairs = s->pairs.count > s->b->count ? s->pairs : all_pairs(s);
     TrainTrace *trace = s->step->trace;
     NnVar **levels = nn_tape_bytes(s->t, v->levels * sizeof *levels);
     double *weights = nn_tape_bytes(s->t, v->levels * sizeof *weights);
@@ -244,12 +284,10 @@ static void hitc(Step *s)
         NnVar *x = train_norm(p, s->image_taps[i], net->vit.norm_w, net->vit.norm_b, net->vit.shape.eps);
         NnVar *images = feature(p, x, v->image_level_w[i], v->image_level_b[i]);
         NnVar *texts = feature(p, s->text_taps[i], v->text_level_w[i], v->text_level_b[i]);
-        TrainHitcHow how = {.detach = s->r->hitc_detach, .group = groups(s)};
-        if (w->size > 1) {
-            how.all_images = gathered(s, images);
-            how.all_texts = gathered(s, texts);
-            how.count = w->size * s->b->count;
-            how.first = w->rank * s->b->count;
+        TrainHitcHow how = {.detach = s->r->hitc_detach, .pairs = pairs};
+        if (pairs.count > s->b->count) {
+            how.all_images = gathered(s, images->value, images->size);
+            how.all_texts = gathered(s, texts->value, texts->size);
         }
         const TrainHitcLevel level = train_hitc_level(s->t, images, texts, s->temp, &how);
         levels[i] = level.loss;
@@ -272,31 +310,93 @@ static void draw_negatives(Step *s)
         s->draws.negative_texts = nn_tape_alloc_ids(s->t, n);
         for (size_t i = 0; i < n; i++) {
             VcRng *rng = &s->rows[i];
-            s->draws.negative_images[i] = (int32_t)train_draw_negative(rng, s->t2i + i * s->stride, n, i, groups(s));
-            s->draws.negative_texts[i] = (int32_t)train_draw_negative(rng, s->i2t + i * s->stride, n, i, groups(s));
+            const size_t at = i * s->stride, own = s->pairs.first + i;
+            s->draws.negative_images[i] =
+                (int32_t)train_draw_negative(rng, s->t2i + at, s->pairs.count, own, s->pairs.group);
+            s->draws.negative_texts[i] =
+                (int32_t)train_draw_negative(rng, s->i2t + at, s->pairs.count, own, s->pairs.group);
         }
     }
 }
 
-// Positives, texts with other images, images with other texts: one pass over 3B texts, and B sets of image keys.
-static void itm(Step *s, const TrainImages *keys)
+// What the fusion layers look at: images [S,Ti,Cv] of which the first B are ours, and the texts [P,T,Ct] that ITM draws
+// from. place[P]: of each pair's image among the S.
+typedef struct {
+    TrainImages keys;
+    NnVar *texts;
+    const nn_real *text_mask; // [P,T]
+    const int32_t *place;
+    const int32_t *own; // [B]: 0 .. B - 1 where S is more than B, else NULL
+} Candidates;
+
+// Of the other processes only the images that were drawn are made keys of.
+static NnVar *images_of_all(Step *s, Candidates *c, const nn_real **mask)
 {
     NnTape *t = s->t;
-    const size_t n = s->b->count, tokens = s->b->tokens, c = s->v->student.text.shape.width;
-    draw_negatives(s);
+    const size_t n = s->b->count, pairs = s->pairs.count, tokens = s->images->shape.dim[1],
+                 width = s->images->shape.dim[2];
+    NnVar *all = train_parallel_gather_var(s->model->world, t, nn_reshape(t, s->images, NN_SHAPE(n, tokens * width)));
+    int32_t *place = nn_tape_alloc_ids(t, pairs), *rows = nn_tape_alloc_ids(t, 2 * n), *own = nn_tape_alloc_ids(t, n);
+    size_t count = 0;
+    memset(place, 255, pairs * sizeof *place);
+    for (size_t i = 0; i < 2 * n; i++) {
+        const int32_t pair = i < n ? (int32_t)(s->pairs.first + i) : s->draws.negative_images[i - n];
+        if (i < n)
+            own[i] = (int32_t)i;
+        if (place[pair] >= 0)
+            continue;
+        place[pair] = (int32_t)count;
+        rows[count++] = pair;
+    }
+    c->place = place;
+    c->own = own;
+    if (s->image_mask) {
+        const nn_real *masks = gathered(s, s->image_mask, n * tokens);
+        nn_real *chosen = nn_tape_alloc(t, count * tokens);
+        for (size_t i = 0; i < count; i++)
+            memcpy(chosen + i * tokens, masks + (size_t)rows[i] * tokens, tokens * sizeof *masks);
+        *mask = chosen;
+    }
+    return nn_reshape(t, nn_gather(t, all, rows, count), NN_SHAPE(count, tokens, width));
+}
+
+static Candidates find_candidates(Step *s)
+{
+    Candidates c = {.texts = s->texts, .text_mask = s->b->mask};
+    const nn_real *mask = s->image_mask;
+    NnVar *images = s->images;
+    if (s->r->loss_itm > 0)
+        draw_negatives(s);
+    if (s->r->loss_itm > 0 && s->pairs.count > s->b->count) {
+        images = images_of_all(s, &c, &mask);
+        c.texts = train_parallel_gather_var(s->model->world, s->t, s->texts);
+        c.text_mask = gathered(s, s->b->mask, s->b->count * s->b->tokens);
+    }
+    c.keys = train_bert_images(&s->student, &s->v->student.text, images, mask);
+    return c;
+}
+
+// Positives, texts with other images, images with other texts: one pass over 3B texts, and S sets of image keys.
+static void itm(Step *s, const Candidates *from)
+{
+    NnTape *t = s->t;
+    const size_t n = s->b->count, tokens = s->b->tokens, c = s->v->student.text.shape.width, pairs = s->pairs.count;
     int32_t *text = nn_tape_alloc_ids(t, 3 * n), *image = nn_tape_alloc_ids(t, 3 * n),
             *labels = nn_tape_alloc_ids(t, 3 * n);
     nn_real *mask = nn_tape_alloc(t, 3 * n * tokens);
     for (size_t i = 0; i < 3 * n; i++) {
-        const int32_t own = (int32_t)(i % n);
-        text[i] = i < 2 * n ? own : s->draws.negative_texts[own];
-        image[i] = i / n == 1 ? s->draws.negative_images[own] : own;
+        const size_t row = i % n;
+        const int32_t own = (int32_t)(s->pairs.first + row);
+        text[i] = i < 2 * n ? own : s->draws.negative_texts[row];
+        image[i] = i / n == 1 ? s->draws.negative_images[row] : own;
+        if (from->place)
+            image[i] = from->place[image[i]];
         labels[i] = i < n;
-        memcpy(mask + i * tokens, s->b->mask + (size_t)text[i] * tokens, tokens * sizeof *mask);
+        memcpy(mask + i * tokens, from->text_mask + (size_t)text[i] * tokens, tokens * sizeof *mask);
     }
-    NnVar *x = nn_reshape(t, s->texts, NN_SHAPE(n, tokens * c));
+    NnVar *x = nn_reshape(t, from->texts, NN_SHAPE(pairs, tokens * c));
     x = nn_reshape(t, nn_gather(t, x, text, 3 * n), NN_SHAPE(3 * n, tokens, c));
-    x = train_bert_fuse(&s->student, &s->v->student.text, x, mask, keys, image, true);
+    x = train_bert_fuse(&s->student, &s->v->student.text, x, mask, &from->keys, image, true);
     x = nn_reshape(t, x, NN_SHAPE(3 * n, c));
     NnVar *logits = train_linear(&s->student, x, s->v->itm_w, s->v->itm_b);
     train_note(s->step->trace, "vl_embeddings", x);
@@ -304,9 +404,18 @@ static void itm(Step *s, const TrainImages *keys)
     add_loss(s, "itm", s->r->loss_itm, nn_cross_entropy(t, logits, labels));
 }
 
-static void mlm(Step *s, const TrainImages *keys)
+// The mean over the words hidden everywhere is the mean over the processes of ours times this.
+static double word_share(const Step *s)
+{
+    double all = (double)s->selected_count;
+    train_parallel_sum(s->model->world, &all, 1);
+    return all > 0 ? (double)s->selected_count * (double)train_parallel_size(s->model->world) / all : 0;
+}
+
+static void mlm(Step *s, const Candidates *from)
 {
     NnTape *t = s->t;
+    const double share = word_share(s);
     const TrainBert *bert = &s->v->student.text;
     if (s->selected_count == 0) { // nothing is hidden in this batch: no loss, where the original gives NaN (T12)
         nn_real *zero = nn_tape_alloc(t, 1);
@@ -318,12 +427,13 @@ static void mlm(Step *s, const TrainImages *keys)
     p.trace = NULL;
     const TrainText text = {s->draws.mlm_ids, s->b->mask, s->b->count, s->b->tokens};
     NnVar *x = train_bert_text(&p, bert, &text, NULL, false);
-    x = train_bert_fuse(&p, bert, x, s->b->mask, keys, NULL, false);
+    x = train_bert_fuse(&p, bert, x, s->b->mask, &from->keys, from->own, false);
     NnVar *logits = train_bert_head(&p, bert, nn_gather(t, x, s->selected, s->selected_count));
     train_note(s->step->trace, "mlm_hidden", x);
     train_note(s->step->trace, "mlm_logits", logits);
     train_note(s->step->trace, "logits_m", s->teacher_words ? nn_input(t, s->teacher_words, logits->shape) : NULL);
-    add_loss(s, "mlm", s->r->loss_mlm, train_mlm_loss(t, logits, s->labels, s->teacher_words, s->step->alpha));
+    NnVar *loss = train_mlm_loss(t, logits, s->labels, s->teacher_words, s->step->alpha);
+    add_loss(s, "mlm", s->r->loss_mlm, train_parallel_size(s->model->world) > 1 ? nn_scale(t, loss, share) : loss);
 }
 
 // The decoder's input: tokens of the encoder and the mask token, put in the order of the patches -> [B,1+N,D].
@@ -391,6 +501,9 @@ void vicha_loss(TrainModel *model, NnTape *t, const TrainBatch *b, const TrainSt
     s.temp = nn_param(t, &model->params, s.v->temp);
     draw(&s);
     list_selected(&s);
+    s.pairs = (TrainPairs){0, b->count, s.r->duplicates == TRAIN_DUPLICATES_SHARE ? b->group : NULL};
+    if (s.r->candidates == TRAIN_CANDIDATES_ALL)
+        s.pairs = all_pairs(&s);
     run_student(&s);
     if (s.r->momentum)
         run_teachers(&s);
@@ -398,11 +511,11 @@ void vicha_loss(TrainModel *model, NnTape *t, const TrainBatch *b, const TrainSt
     if (s.r->loss_hitc > 0)
         hitc(&s);
     if (vicha_fuses(s.r)) {
-        const TrainImages keys = train_bert_images(&s.student, &s.v->student.text, s.images, s.image_mask);
+        const Candidates candidates = find_candidates(&s);
         if (s.r->loss_itm > 0)
-            itm(&s, &keys);
+            itm(&s, &candidates);
         if (s.r->loss_mlm > 0)
-            mlm(&s, &keys);
+            mlm(&s, &candidates);
     }
     if (s.r->loss_mim > 0)
         mim(&s);
@@ -416,20 +529,21 @@ void vicha_loss(TrainModel *model, NnTape *t, const TrainBatch *b, const TrainSt
 void vicha_advance(TrainModel *model)
 {
     TrainQueue *q = &model->queue;
-    const TrainWorld *w = &model->world;
+    TrainParallel *w = model->world;
     const size_t e = q->width, rows = q->filled;
     if (rows == 0 || q->length == 0)
         return;
     nn_real *const sides[] = {q->images, q->texts};
-    nn_real *all = w->size > 1 ? vc_alloc_aligned(w->size * rows * e, sizeof *all) : NULL;
+    const size_t all_rows = q->gathered ? rows : rows * train_parallel_size(w);
+    nn_real *all = all_rows > rows ? vc_alloc_aligned(all_rows * e, sizeof *all) : NULL;
     for (size_t k = 0; k < 2; k++) {
         const nn_real *from = sides[k] + (q->room - rows) * e;
         if (all)
-            w->all_gather(w->self, all, from, rows * e);
-        for (size_t i = 0; i < w->size * rows; i++)
+            train_parallel_gather(w, from, rows * e * sizeof *from, all);
+        for (size_t i = 0; i < all_rows; i++)
             memcpy(sides[k] + (q->room + (q->next + i) % q->length) * e, (all ? all : from) + i * e, e * sizeof *from);
     }
     free(all);
-    q->next = (q->next + w->size * rows) % q->length;
+    q->next = (q->next + all_rows) % q->length;
     q->filled = 0;
 }
