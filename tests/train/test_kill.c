@@ -106,9 +106,48 @@ static void test_kill(void **state)
     assert_true(kills >= 7);
 }
 
+// SIGTERM while a checkpoint is being written: that one is finished, the run stops after the step it is in, with status
+// 143, and goes on to the same bytes.
+static void test_stop_in_a_save(void **state)
+{
+    (void)state;
+    for (int nth = 1; nth <= 3; nth++) {
+        char out[32];
+        snprintf(out, sizeof out, "stopped-%d", nth);
+        char *run = vc_path_join(folder, out), *checkpoints = vc_path_join(run, "checkpoints");
+        assert_ok(vc_make_dirs(checkpoints, err));
+        int watch = inotify_init1(0);
+        assert_true(inotify_add_watch(watch, checkpoints, IN_CREATE) >= 0);
+        pid_t child = start(out);
+        for (int seen = 0; seen < nth;) { // "step-NNN.tmp" appears: the save has begun
+            _Alignas(struct inotify_event) char buffer[4096];
+            ssize_t n = read(watch, buffer, sizeof buffer);
+            assert_true(n > 0);
+            for (ssize_t at = 0; at < n; seen++)
+                at += (ssize_t)(sizeof(struct inotify_event) + ((struct inotify_event *)(void *)(buffer + at))->len);
+        }
+        kill(child, SIGTERM);
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        close(watch);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 128 + SIGTERM);
+        VcStr command = {0};
+        vc_str_putf(&command, "! ls '%s' | grep -q tmp && ls '%s' | grep -q step-", checkpoints, checkpoints);
+        assert_int_equal(system(command.data), 0);
+        vc_str_finish(&command);
+        assert_false(run_and_kill(out, 1 << 30)); // to the end
+        assert_same(out, "model/model.safetensors");
+        assert_same(out, "checkpoints/step-00000030/optimizer.safetensors");
+        assert_same(out, "checkpoint.best.safetensors");
+        free(run);
+        free(checkpoints);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kill)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kill), cmocka_unit_test(test_stop_in_a_save)};
     vc_log_set_level(VC_LOG_QUIET);
     folder = test_temp_folder();
     scene_records(folder, "records", 80, true, SIZE_MAX);
