@@ -185,6 +185,7 @@ void vc_bind_null(VcStmt *stmt, int index)
 
 bool vc_stmt_step(VcStmt *stmt, bool *row, VcErr *err)
 {
+    VC_ASSERT(stmt);
     int rc = sqlite3_step(stmt->handle);
     *row = rc == SQLITE_ROW;
     if (rc == SQLITE_ROW)

@@ -98,10 +98,11 @@ bool vc_map_open(VcMap *map, const char *path, VcErr *err)
     bool ok = true;
     if (size) {
         void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-        if (p == MAP_FAILED)
+        if (p == MAP_FAILED) {
             ok = vc_fail_errno(err, "cannot map '%s'", path);
-        else
+        } else {
             *map = (VcMap){p, size};
+        }
     }
     close(fd);
     return ok;

@@ -22,9 +22,10 @@ bool vc_json_parse(VcJson **out, const char *text, size_t n, const char *what, V
 {
     json_error_t e;
     *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
-    if (!*out)
+    if (!*out) {
         return vc_fail(err, VC_ERR_FORMAT, "%s is not valid JSON: line %d, column %d: %s", what, e.line, e.column,
                        e.text);
+    }
     return true;
 }
 
@@ -286,10 +287,11 @@ bool vc_json_stream_open(VcJsonStream **out, const char *path, VcJsonForm form, 
     if (!(bom == 0xEF && getc(file) == 0xBB && getc(file) == 0xBF))
         rewind(file);
     if (form == VC_JSON_ARRAY && (!member || seek_member(s, member, err))) {
-        if (skip_space(file) == '[')
+        if (skip_space(file) == '[') {
             *out = s;
-        else
+        } else {
             bad_stream(s, member ? "expected an array as the member's value" : "expected a JSON array", err);
+        }
     } else if (form == VC_JSON_LINES) {
         *out = s;
     }
@@ -326,10 +328,11 @@ bool vc_json_stream_next(VcJsonStream *s, VcJson **item, size_t *line, VcErr *er
     if (s->ended)
         return true;
     int c = skip_space(s->file);
-    if (s->started && c == ',')
+    if (s->started && c == ',') {
         c = skip_space(s->file);
-    else if (s->started && c != ']')
+    } else if (s->started && c != ']') {
         return bad_stream(s, "expected ',' or ']'", err);
+    }
     if (c == ']') {
         s->ended = true;
         return true;

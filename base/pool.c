@@ -228,10 +228,11 @@ static bool get(VcQueue *q, void **item, const struct timespec *until)
     pthread_mutex_lock(&q->lock);
     bool late = false;
     while (!late && !q->closed && q->length == 0) {
-        if (until)
+        if (until) {
             late = pthread_cond_timedwait(&q->not_empty, &q->lock, until) != 0;
-        else
+        } else {
             pthread_cond_wait(&q->not_empty, &q->lock);
+        }
     }
     bool ok = q->length > 0;
     if (ok) {

@@ -32,12 +32,13 @@ VcProgress *vc_progress_begin(const char *what, const char *unit, uint64_t total
 
 static void format_seconds(double s, char out[32])
 {
-    if (s >= 3600)
+    if (s >= 3600) {
         snprintf(out, 32, "%dh%02dm", (int)(s / 3600), (int)(s / 60) % 60);
-    else if (s >= 60)
+    } else if (s >= 60) {
         snprintf(out, 32, "%dm%02ds", (int)(s / 60), (int)s % 60);
-    else
+    } else {
         snprintf(out, 32, "%.0fs", s);
+    }
 }
 
 static void print_line(VcProgress *p, double now, bool last)
@@ -67,10 +68,11 @@ static void print_line(VcProgress *p, double now, bool last)
     if (p->note[0])
         ADD(", %s", p->note);
 #undef ADD
-    if (p->terminal)
+    if (p->terminal) {
         fprintf(stderr, "\r\033[K%s%s", line, last ? "\n" : "");
-    else
+    } else {
         fprintf(stderr, "%s\n", line);
+    }
     fflush(stderr);
     p->last = now;
 }

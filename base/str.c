@@ -91,10 +91,11 @@ void vc_str_put_json(VcStr *s, const char *text, size_t n, bool ascii)
         size_t len = vc_utf8_decode(text + i, n - i, &c);
         if (len == 0) {
             c = 0xFFFD;
-            if (ascii)
+            if (ascii) {
                 put_json_escape(s, c);
-            else
+            } else {
                 vc_str_put(s, replacement);
+            }
             i++;
             continue;
         }
@@ -122,10 +123,11 @@ void vc_str_put_json(VcStr *s, const char *text, size_t n, bool ascii)
             break;
         default:
             // Python's json.dumps leaves DEL as it is, and so do we.
-            if (c < 0x20 || (ascii && c > 0x7f))
+            if (c < 0x20 || (ascii && c > 0x7f)) {
                 put_json_escape(s, c);
-            else
+            } else {
                 vc_str_putn(s, text + i, len);
+            }
         }
         i += len;
     }

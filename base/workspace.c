@@ -122,19 +122,22 @@ static bool check_version(VcDb *db, VcDbMode mode, VcErr *err)
         return false;
     if (id == 0 && version == 0 && tables == 0 && mode == VC_DB_CREATE)
         return create_schema(db, err);
-    if (id != VC_APPLICATION_ID)
+    if (id != VC_APPLICATION_ID) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "'%s' is not a vicha database (its application id is %lld, expected %d); choose another folder",
                        vc_db_path(db), (long long)id, VC_APPLICATION_ID);
-    if (version > VC_SCHEMA_VERSION && mode != VC_DB_READ)
+    }
+    if (version > VC_SCHEMA_VERSION && mode != VC_DB_READ) {
         return vc_fail(
             err, VC_ERR_FORMAT,
             "'%s' was written by a newer vicha (schema %lld, this program knows %d): update vicha to write to "
             "it; this program only reads it",
             vc_db_path(db), (long long)version, VC_SCHEMA_VERSION);
-    if (version > VC_SCHEMA_VERSION)
+    }
+    if (version > VC_SCHEMA_VERSION) {
         vc_warn("'%s' was written by a newer vicha (schema %lld, this program knows %d); it is only read",
                 vc_db_path(db), (long long)version, VC_SCHEMA_VERSION);
+    }
     return true;
 }
 
@@ -144,13 +147,14 @@ static bool take_lock(VcWorkspace *ws, VcErr *err)
     char *path = vc_workspace_path(ws, "vicha.lock");
     ws->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     bool ok = ws->lock >= 0;
-    if (!ok)
+    if (!ok) {
         vc_fail_errno(err, "cannot create '%s'", path);
-    else if (flock(ws->lock, LOCK_EX | LOCK_NB) != 0)
+    } else if (flock(ws->lock, LOCK_EX | LOCK_NB) != 0) {
         ok = errno == EWOULDBLOCK
                  ? vc_fail(err, VC_ERR_USAGE, "another vicha command is writing to the workspace '%s'; wait for it",
                            ws->dir)
                  : vc_fail_errno(err, "cannot lock '%s'", path);
+    }
     free(path);
     return ok;
 }
@@ -163,9 +167,10 @@ bool vc_workspace_open(VcWorkspace *ws, const char *dir, VcDbMode mode, VcErr *e
     *ws = (VcWorkspace){.dir = vc_strndup(dir, n), .lock = -1};
     char *path = vc_workspace_path(ws, "vicha.db");
     bool ok = mode != VC_DB_CREATE || vc_make_dirs(ws->dir, err);
-    if (ok && mode != VC_DB_CREATE && !vc_exists(path))
+    if (ok && mode != VC_DB_CREATE && !vc_exists(path)) {
         ok = vc_fail(err, VC_ERR_IO, "'%s' is no workspace: it has no vicha.db; 'vicha extract -w %s SOURCE' makes one",
                      ws->dir, ws->dir);
+    }
     ok = ok && (mode == VC_DB_READ || take_lock(ws, err)) && vc_db_open(&ws->db, path, mode, err) &&
          check_version(ws->db, mode, err);
     free(path);

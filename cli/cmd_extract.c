@@ -2,6 +2,7 @@
 // vicha extract: sources of images and captions to the image store of a workspace.
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "cli/commands.h"
 #include "extract/extract.h"
 
@@ -32,11 +33,12 @@ static const CliHelp help = {
 
 static bool choose(const char *option, const char *word, const char *const *words, int *out, VcErr *err)
 {
-    for (int i = 0; words[i]; i++)
+    for (int i = 0; words[i]; i++) {
         if (strcmp(word, words[i]) == 0) {
             *out = i;
             return true;
         }
+    }
     VcStr list = {0};
     for (int i = 0; words[i]; i++)
         vc_str_putf(&list, "%s%s", i ? ", " : "", words[i]);
@@ -47,12 +49,16 @@ static bool choose(const char *option, const char *word, const char *const *word
 
 static bool parse_shard(const char *text, ExtractOptions *o, VcErr *err)
 {
-    unsigned index, count;
-    char rest;
-    if (sscanf(text, "%u/%u%c", &index, &count, &rest) != 2 || count == 0 || count > 100000 || index >= count)
+    const char *slash = strchr(text, '/');
+    char *first = slash ? vc_strndup(text, (size_t)(slash - text)) : NULL;
+    int64_t index, count;
+    bool ok = first && vc_parse_i64(first, &index) && vc_parse_i64(slash + 1, &count) && count > 0 && count <= 100000 &&
+              index >= 0 && index < count;
+    free(first);
+    if (!ok)
         return vc_fail(err, VC_ERR_USAGE, "--shard %s: expected I/N with 0 <= I < N, for example 0/4", text);
-    o->shard_index = index;
-    o->shard_count = count;
+    o->shard_index = (uint32_t)index;
+    o->shard_count = (uint32_t)count;
     return true;
 }
 
@@ -95,18 +101,21 @@ static void print_text(const ExtractReport *r)
         printf("nothing to do\n");
     printf("stored    %8" PRIu64 "  (%" PRIu64 " now)\n", r->total_stored, r->stored);
     printf("rejected  %8" PRIu64 "  (%" PRIu64 " now)\n", r->total_rejected, r->rejected);
-    for (unsigned i = 0; extract_cause_at(i) != EXTRACT_OK; i++)
-        if (r->total_cause[-extract_cause_at(i)])
+    for (unsigned i = 0; extract_cause_at(i) != EXTRACT_OK; i++) {
+        if (r->total_cause[-extract_cause_at(i)]) {
             printf("  %-14s %8" PRIu64 "\n", extract_cause_name(extract_cause_at(i)),
                    r->total_cause[-extract_cause_at(i)]);
+        }
+    }
     if (r->total_waiting)
         printf("waiting   %8" PRIu64 "\n", r->total_waiting);
     if (r->captions_repaired)
         printf("captions with bytes that were not UTF-8, repaired: %" PRIu64 "\n", r->captions_repaired);
-    if (r->seconds > 0)
+    if (r->seconds > 0) {
         printf("%.1f images/s, %" PRIu64 " retries, %.1f MiB read, peak memory %.0f MiB\n",
                (double)(r->stored + r->rejected) / r->seconds, r->retries, (double)r->bytes_read / (1 << 20),
                (double)vc_peak_rss() / (1 << 20));
+    }
 }
 
 static int run(const CliContext *ctx, const ExtractOptions *options)
@@ -118,10 +127,11 @@ static int run(const CliContext *ctx, const ExtractOptions *options)
     ok = ok && extract_run(&ws, options, &report, &err);
     vc_workspace_close(&ws);
     if (ok || report.stored + report.rejected > 0) {
-        if (ctx->json)
+        if (ctx->json) {
             print_json(&report);
-        else if (!ctx->quiet)
+        } else if (!ctx->quiet) {
             print_text(&report);
+        }
     }
     if (!ok)
         return cli_error(&err);

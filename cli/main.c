@@ -54,10 +54,11 @@ static int unknown(const char *group, const char *word, const CliCommand *list, 
         names[i] = list[i].name;
     const char *near = cli_nearest(word, names, n);
     fprintf(stderr, "vicha: error: there is no command '%s%s%s'", group ? group : "", group ? " " : "", word);
-    if (near)
+    if (near) {
         fprintf(stderr, "; did you mean '%s'?\n", near);
-    else
+    } else {
         fprintf(stderr, "; see 'vicha%s%s --help'\n", group ? " " : "", group ? group : "");
+    }
     return CLI_USAGE;
 }
 
@@ -70,9 +71,10 @@ int cli_group(const char *group, const CliCommand *list, size_t count, const cha
             fprintf(out, "  vicha %s %-10s %s\n", group, list[i].name, list[i].summary);
         return argc < 2 ? CLI_USAGE : CLI_OK;
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         if (strcmp(argv[1], list[i].name) == 0)
             return list[i].run(argc - 1, argv + 1);
+    }
     return unknown(group, argv[1], list, count);
 }
 
@@ -87,9 +89,10 @@ static int dispatch(int argc, char **argv)
         return CLI_OK;
     }
     size_t count = 0;
-    for (const CliCommand *c = commands; c->name; c++, count++)
+    for (const CliCommand *c = commands; c->name; c++, count++) {
         if (strcmp(argv[1], c->name) == 0)
             return c->run(argc - 1, argv + 1);
+    }
     return unknown(NULL, argv[1], commands, count);
 }
 

@@ -61,10 +61,11 @@ static void print_default(const CliOption *o)
         break;
     case CLI_BYTES: {
         uint64_t v = *(const uint64_t *)o->target;
-        if (v && v % (1 << 20) == 0)
+        if (v && v % (1 << 20) == 0) {
             printf(" (default: %lluMiB)", (unsigned long long)(v >> 20));
-        else
+        } else {
             printf(" (default: %llu)", (unsigned long long)v);
+        }
         break;
     }
     case CLI_FLAG:
@@ -76,10 +77,11 @@ static void print_default(const CliOption *o)
 static void print_option(const CliOption *o)
 {
     VcStr left = {0};
-    if (o->letter)
+    if (o->letter) {
         vc_str_putf(&left, "-%c, ", o->letter);
-    else
+    } else {
         vc_str_put(&left, "    ");
+    }
     vc_str_putf(&left, "--%s%s", is_negatable(o) ? "no-" : "", o->name);
     if (o->argument)
         vc_str_putf(&left, " %s", o->argument);
@@ -108,6 +110,7 @@ static void print_help(const CliHelp *help, const CliOption *common, const CliOp
 
 static bool set_option(const CliOption *o, const char *text, bool negated, VcErr *err)
 {
+    VC_ASSERT(o);
     switch (o->type) {
     case CLI_FLAG:
         *(bool *)o->target = !negated;
@@ -239,9 +242,10 @@ bool cli_parse(CliContext *ctx, int argc, char **argv, const CliHelp *help, cons
         bool negated = code >= NEGATED;
         if (code >= LONG_BASE)
             o = p.table[code - (negated ? NEGATED : LONG_BASE)];
-        for (size_t k = 0; !o && k < p.count; k++)
+        for (size_t k = 0; !o && k < p.count; k++) {
             if (p.table[k]->letter == code)
                 o = p.table[k];
+        }
         if (!set_option(o, optarg, negated, err))
             return false;
     }
@@ -271,10 +275,11 @@ void cli_settings_json(VcStr *out, const CliOption *options)
             break;
         case CLI_STRING: {
             const char *text = *(const char *const *)o->target;
-            if (text)
+            if (text) {
                 vc_str_put_json(out, text, strlen(text), false);
-            else
+            } else {
                 vc_str_put(out, "null");
+            }
             break;
         }
         case CLI_INT:
