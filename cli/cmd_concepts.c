@@ -284,6 +284,7 @@ int cmd_concepts(int argc, char **argv)
         {"list", cmd_concepts_list, "the vocabulary"},
         {"show", cmd_concepts_show, "a concept's images"},
         {"of", cmd_concepts_of, "an image's concepts"},
+        {"train-parser", cmd_concepts_train_parser, "annotated captions to a model of the caption parser"},
     };
     if (argc > 1 && argv[1][0] == '-')
         return concepts_all(argc, argv);

@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: MIT
 // vicha parse: lines of captions to JSON lines of concepts, a line for a line, in flat memory.
 #include "base/log.h"
-#include "base/mem.h"
-#include "base/pool.h"
-#include "base/str.h"
 #include "cli/commands.h"
-#include "concepts/concepts.h"
+#include "cli/parse_lines.h"
 
 #include <errno.h>
-
-enum { BLOCK_LINES = 4096, BLOCK_BYTES = 4 << 20, CHUNK = 64 };
 
 static const CliHelp help = {
     .name = "parse",
@@ -19,80 +14,25 @@ static const CliHelp help = {
         "Reads one caption a line from the FILEs, or from standard input, and writes one JSON object a line:\n"
         "\"caption\", \"concepts\" (lower-cased heads of the noun phrases, plural kept, compounds in reverse order as "
         "in\n"
-        "the original), \"attributes\" ([head, modifier] pairs) and \"relations\" ([subject, relation, object], by "
-        "rules:\n"
-        "a first version). As many lines out as in; an empty line gives empty lists. Pronouns are left out unless\n"
-        "--reference.",
+        "the original), \"attributes\" ([head, modifier] pairs) and \"relations\" ([subject, relation, object]).\n"
+        "As many lines out as in; an empty line gives empty lists. Pronouns are left out unless --reference.\n"
+        "--no-relations is several times faster.",
     .example = "  echo 'Two women and a little girl are eating ice cream .' | vicha parse",
 };
 
-typedef struct {
-    VcStr text;   // the lines of a block, one after the other, without their ends
-    size_t *ends; // [count] where each ends in `text`
-    size_t count, cap;
-    VcStr *out;              // [chunks] JSON of CHUNK lines each
-    CaptionParser **parsers; // [threads]
-    bool reference;
-} Block;
-
-static void put_line(VcStr *out, const char *line, size_t n, const CaptionParse *parse)
+static bool write_answers(ParseLines *lines, VcErr *err)
 {
-    vc_str_put(out, "{\"caption\": ");
-    vc_str_put_json(out, line, n, false);
-    vc_str_put(out, ", \"concepts\": [");
-    for (size_t i = 0; i < parse->concept_count; i++) {
-        vc_str_put(out, i ? ", " : "");
-        vc_str_put_json(out, parse->concepts[i], strlen(parse->concepts[i]), false);
-    }
-    vc_str_put(out, "], \"attributes\": [");
-    for (size_t i = 0; i < parse->attribute_count; i++) {
-        vc_str_put(out, i ? ", [" : "[");
-        vc_str_put_json(out, parse->attributes[i].head, strlen(parse->attributes[i].head), false);
-        vc_str_put(out, ", ");
-        vc_str_put_json(out, parse->attributes[i].modifier, strlen(parse->attributes[i].modifier), false);
-        vc_str_putc(out, ']');
-    }
-    vc_str_put(out, "], \"relations\": [");
-    for (size_t i = 0; i < parse->relation_count; i++) {
-        const CaptionRelation *r = &parse->relations[i];
-        vc_str_put(out, i ? ", [" : "[");
-        vc_str_put_json(out, r->subject, strlen(r->subject), false);
-        vc_str_put(out, ", ");
-        vc_str_put_json(out, r->relation, strlen(r->relation), false);
-        vc_str_put(out, ", ");
-        vc_str_put_json(out, r->object, strlen(r->object), false);
-        vc_str_putc(out, ']');
-    }
-    vc_str_put(out, "]}\n");
-}
-
-static void parse_chunk(void *ctx, size_t begin, size_t end, size_t worker)
-{
-    Block *b = ctx;
-    VcStr *out = &b->out[begin / CHUNK];
-    vc_str_clear(out);
-    for (size_t i = begin; i < end; i++) {
-        size_t from = i ? b->ends[i - 1] : 0;
-        CaptionParse parse;
-        caption_parse(b->parsers[worker], b->text.data + from, b->ends[i] - from, b->reference, &parse);
-        put_line(out, b->text.data + from, b->ends[i] - from, &parse);
-    }
-}
-
-static bool write_block(Block *b, VcPool *pool, VcErr *err)
-{
-    vc_str_putc(&b->text, '\0'); // never NULL, also for empty lines only
-    vc_parallel_for(pool, b->count, CHUNK, parse_chunk, b);
-    for (size_t i = 0; i * CHUNK < b->count; i++) {
-        if (fwrite(b->out[i].data, 1, b->out[i].len, stdout) != b->out[i].len)
+    const VcStr *out;
+    size_t n;
+    cli_parse_lines_run(lines, &out, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (fwrite(out[i].data, 1, out[i].len, stdout) != out[i].len)
             return vc_fail_errno(err, "cannot write to standard output");
     }
-    vc_str_clear(&b->text);
-    b->count = 0;
     return true;
 }
 
-static bool parse_stream(Block *b, VcPool *pool, FILE *in, const char *name, VcErr *err)
+static bool parse_stream(ParseLines *lines, FILE *in, const char *name, VcErr *err)
 {
     char *line = NULL;
     size_t cap = 0;
@@ -104,23 +44,24 @@ static bool parse_stream(Block *b, VcPool *pool, FILE *in, const char *name, VcE
             n--;
         if (n > 0 && line[n - 1] == '\r')
             n--;
-        vc_str_putn(&b->text, line, (size_t)n);
-        b->ends = vc_grow(b->ends, &b->cap, b->count + 1, sizeof *b->ends);
-        b->ends[b->count++] = b->text.len;
-        if (b->count == BLOCK_LINES || b->text.len > BLOCK_BYTES)
-            ok = write_block(b, pool, err);
+        if (cli_parse_lines_add(lines, line, (size_t)n))
+            ok = write_answers(lines, err);
     }
     if (ok && ferror(in))
         ok = vc_fail_errno(err, "cannot read '%s'", name);
     free(line);
-    return ok && write_block(b, pool, err);
+    return ok && write_answers(lines, err);
 }
 
 int cmd_parse(int argc, char **argv)
 {
-    bool reference = false, help_shown;
+    ParseChoice choice = {.attributes = true, .relations = true};
+    bool help_shown;
     const CliOption options[] = {
-        {"reference", 0, CLI_FLAG, &reference, NULL, "keep pronouns, as the original does", 0, 0},
+        {"reference", 0, CLI_FLAG, &choice.pronouns, NULL, "keep pronouns, as the original does", 0, 0},
+        {"attributes", 0, CLI_FLAG, &choice.attributes, NULL, "write attributes", 0, 0},
+        {"relations", 0, CLI_FLAG, &choice.relations, NULL, "write relations", 0, 0},
+        {"parser", 0, CLI_STRING, &choice.parser, "FILE", "a model of 'vicha concepts train-parser'", 0, 0},
         {0},
     };
     CliContext ctx;
@@ -129,28 +70,16 @@ int cmd_parse(int argc, char **argv)
         return cli_error(&err);
     if (help_shown)
         return CLI_OK;
-    size_t threads = (size_t)ctx.threads;
-    VcPool *pool = vc_pool_create(threads);
-    Block b = {.reference = reference};
-    b.out = vc_calloc(BLOCK_LINES / CHUNK, sizeof *b.out);
-    b.parsers = vc_calloc(threads, sizeof(CaptionParser *));
-    for (size_t i = 0; i < threads; i++)
-        b.parsers[i] = i ? caption_parser_share(b.parsers[0]) : caption_parser_create();
-    bool ok = ctx.argc > 0 || parse_stream(&b, pool, stdin, "standard input", &err);
+    VcPool *pool = vc_pool_create((size_t)ctx.threads);
+    ParseLines *lines = cli_parse_lines_create(&choice, pool, &err);
+    bool ok = lines && (ctx.argc > 0 || parse_stream(lines, stdin, "standard input", &err));
     for (int i = 0; ok && i < ctx.argc; i++) {
         FILE *in = fopen(ctx.argv[i], "rb");
-        ok = in ? parse_stream(&b, pool, in, ctx.argv[i], &err) : vc_fail_errno(&err, "cannot open '%s'", ctx.argv[i]);
+        ok = in ? parse_stream(lines, in, ctx.argv[i], &err) : vc_fail_errno(&err, "cannot open '%s'", ctx.argv[i]);
         if (in)
             fclose(in);
     }
-    for (size_t i = threads; i-- > 0;)
-        caption_parser_destroy(&b.parsers[i]);
-    for (size_t i = 0; i < BLOCK_LINES / CHUNK; i++)
-        vc_str_finish(&b.out[i]);
-    vc_str_finish(&b.text);
-    free(b.parsers);
-    free(b.out);
-    free(b.ends);
+    cli_parse_lines_destroy(&lines);
     vc_pool_destroy(&pool);
     cli_context_finish(&ctx);
     return ok ? CLI_OK : cli_error(&err);

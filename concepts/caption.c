@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "concepts/caption.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "concepts/caption_internal.h"
 
@@ -8,8 +9,9 @@ struct CaptionParser {
     CaptionModel *model;
     bool shared; // the model belongs to another parser
     CaptionTokens tokens;
-    uint8_t *states;
-    size_t states_cap;
+    CaptionWord *words; // [tokens + 2 CAPTION_PAD]
+    size_t words_cap;
+    CaptionTree tree;
     VcStr pool; // all strings of a result, each with its zero byte
     // Results as offsets while `pool` still moves: [concepts], [attributes x 2], [relations x 3].
     size_t *concepts, *attributes, *relations;
@@ -25,10 +27,38 @@ struct CaptionParser {
     size_t head_count, heads_cap, surfaces_cap, kept_cap;
 };
 
-CaptionParser *caption_parser_create(void)
+CaptionParser *caption_parser_over(CaptionModel *model)
 {
     CaptionParser *p = vc_calloc(1, sizeof *p);
-    p->model = caption_model_create();
+    p->model = model;
+    return p;
+}
+
+static CaptionParser *create_from(const void *bytes, size_t n, const char *name, VcErr *err)
+{
+    CaptionModel *model = caption_model_read(bytes, n, name, err);
+    return model ? caption_parser_over(model) : NULL;
+}
+
+CaptionParser *caption_parser_create(void)
+{
+    VcErr err;
+    CaptionParser *p =
+        create_from(concepts_caption_model, concepts_caption_model_size, "the model in the program", &err);
+    VC_ASSERT(p != NULL);
+    return p;
+}
+
+CaptionParser *caption_parser_open(const char *path, VcErr *err)
+{
+    char *bytes;
+    size_t n;
+    if (!vc_read_file(&bytes, &n, path, CAPTION_MODEL_MAX_BYTES, err)) {
+        vc_prefix(err, "cannot read the caption model");
+        return NULL;
+    }
+    CaptionParser *p = create_from(bytes, n, path, err);
+    free(bytes);
     return p;
 }
 
@@ -49,7 +79,8 @@ void caption_parser_destroy(CaptionParser **parser)
         caption_model_destroy(&p->model);
     caption_tokens_finish(&p->tokens);
     vc_str_finish(&p->pool);
-    free(p->states);
+    free(p->words);
+    caption_tree_finish(&p->tree);
     free(p->concepts);
     free(p->attributes);
     free(p->relations);
@@ -70,6 +101,11 @@ size_t caption_tokenize(CaptionParser *parser, const char *text, size_t n, const
     return parser->tokens.count;
 }
 
+static uint8_t role_of(const CaptionParser *p, size_t token)
+{
+    return p->words[CAPTION_PAD + token].role;
+}
+
 static size_t end_string(CaptionParser *p, size_t begin)
 {
     vc_str_putc(&p->pool, '\0');
@@ -88,13 +124,28 @@ static size_t put_head(CaptionParser *p, size_t from, size_t head)
 {
     size_t begin = p->pool.len;
     for (size_t t = head; t-- > from;) {
-        if (caption_model_role(p->model, p->states[t]) == 'C') {
+        if (role_of(p, t) == CAPTION_COMPOUND) {
             vc_str_putn(&p->pool, p->tokens.tokens[t].text, p->tokens.tokens[t].length);
             vc_str_putc(&p->pool, ' ');
         }
     }
     vc_str_putn(&p->pool, p->tokens.tokens[head].text, p->tokens.tokens[head].length);
     return end_string(p, begin);
+}
+
+// Those of [from, to) of the last head.
+static void add_modifiers(CaptionParser *p, size_t from, size_t to, CaptionRole role)
+{
+    if (p->head_count == 0 || !p->kept[p->head_count - 1])
+        return;
+    for (size_t t = from; t < to; t++) {
+        if (role_of(p, t) != role)
+            continue;
+        size_t modifier = put_token(p, t);
+        p->attributes = vc_grow(p->attributes, &p->attribute_cap, 2 * (p->attribute_count + 1), sizeof(size_t));
+        p->attributes[2 * p->attribute_count] = p->surfaces[p->head_count - 1];
+        p->attributes[2 * p->attribute_count++ + 1] = modifier;
+    }
 }
 
 static void add_head(CaptionParser *p, size_t from, size_t head, bool keep)
@@ -106,14 +157,7 @@ static void add_head(CaptionParser *p, size_t from, size_t head, bool keep)
     p->heads[p->head_count] = head;
     p->surfaces[p->head_count] = surface;
     p->kept[p->head_count++] = keep;
-    for (size_t t = from; t < head; t++) {
-        if (keep && caption_model_role(p->model, p->states[t]) == 'M') {
-            p->attributes = vc_grow(p->attributes, &p->attribute_cap, 2 * (p->attribute_count + 1), sizeof(size_t));
-            size_t modifier = put_token(p, t);
-            p->attributes[2 * p->attribute_count] = surface;
-            p->attributes[2 * p->attribute_count++ + 1] = modifier;
-        }
-    }
+    add_modifiers(p, from, head, CAPTION_MODIFIER);
     if (!keep)
         return;
     p->concepts = vc_grow(p->concepts, &p->concept_cap, p->concept_count + 1, sizeof(size_t));
@@ -156,23 +200,90 @@ static void finish(CaptionParser *p, CaptionParse *out)
                           p->attribute_count, p->relation_out,  p->relation_count};
 }
 
-void caption_parse(CaptionParser *p, const char *text, size_t n, bool keep_pronouns, CaptionParse *out)
+static void collect_heads(CaptionParser *p, bool keep_pronouns)
 {
-    caption_tokens_split(&p->tokens, text, n);
-    size_t count = p->tokens.count;
-    p->states = vc_grow(p->states, &p->states_cap, count, 1);
-    caption_model_label(p->model, p->tokens.tokens, count, p->states);
     vc_str_clear(&p->pool);
     p->concept_count = p->attribute_count = p->relation_count = p->head_count = 0;
     size_t from = 0;
-    for (size_t t = 0; t < count; t++) {
-        char role = caption_model_role(p->model, p->states[t]);
-        if (role != 'H' && role != 'P')
+    for (size_t t = 0; t < p->tokens.count; t++) {
+        uint8_t role = role_of(p, t);
+        if (role != CAPTION_HEAD && role != CAPTION_PRONOUN)
             continue;
-        add_head(p, from, t, role == 'H' || keep_pronouns);
+        add_modifiers(p, from, t, CAPTION_AFTER);
+        add_head(p, from, t, role == CAPTION_HEAD || keep_pronouns);
         from = t + 1;
     }
-    CaptionRoles roles = {p->model, p->tokens.tokens, p->states, p->heads, p->head_count, add_relation, p};
+    add_modifiers(p, from, p->tokens.count, CAPTION_AFTER);
+}
+
+static void collect_relations(CaptionParser *p, const int32_t *head, const uint8_t *dep, const int32_t *left)
+{
+    const CaptionRoles roles = {.tokens = p->tokens.tokens,
+                                .words = p->words + CAPTION_PAD,
+                                .n = p->tokens.count,
+                                .head = head,
+                                .dep = dep,
+                                .left = left,
+                                .heads = p->heads,
+                                .head_count = p->head_count,
+                                .add = add_relation,
+                                .context = p};
     caption_relate(&roles);
+}
+
+static CaptionWord *read_words(CaptionParser *p)
+{
+    size_t n = p->tokens.count;
+    p->words = vc_grow(p->words, &p->words_cap, n + 2 * CAPTION_PAD, sizeof *p->words);
+    caption_words(p->tokens.tokens, n, p->words);
+    return p->words + CAPTION_PAD;
+}
+
+static void parse_tokens(CaptionParser *p, unsigned flags, CaptionParse *out)
+{
+    CaptionWord *words = read_words(p);
+    size_t n = p->tokens.count;
+    caption_model_tag(p->model, words, n);
+    caption_model_roles(p->model, words, n);
+    collect_heads(p, (flags & CAPTION_PRONOUNS) != 0);
+    if ((flags & CAPTION_RELATIONS) != 0 && p->concept_count > 1) {
+        caption_model_tree(p->model, words, n, &p->tree);
+        collect_relations(p, p->tree.a.head, p->tree.a.dep, p->tree.a.left);
+    }
+    finish(p, out);
+}
+
+void caption_parse(CaptionParser *p, const char *text, size_t n, unsigned flags, CaptionParse *out)
+{
+    caption_tokens_split(&p->tokens, text, n);
+    parse_tokens(p, flags, out);
+}
+
+void caption_parse_silver(CaptionParser *p, const Silver *silver, size_t caption, bool gold, CaptionParse *out)
+{
+    const SilverCaption *k = &silver->captions[caption];
+    size_t n = k->count;
+    p->tokens.tokens = vc_grow(p->tokens.tokens, &p->tokens.cap, n, sizeof *p->tokens.tokens);
+    memcpy(p->tokens.tokens, silver->tokens + k->begin, n * sizeof *p->tokens.tokens);
+    p->tokens.count = n;
+    if (!gold) {
+        parse_tokens(p, CAPTION_PRONOUNS | CAPTION_RELATIONS, out);
+        return;
+    }
+    CaptionWord *words = read_words(p);
+    int32_t *left = vc_alloc(n, sizeof *left);
+    for (size_t i = 0; i < n; i++) {
+        words[i].tag = silver->tags[k->begin + i];
+        words[i].role = silver->roles[k->begin + i];
+        left[i] = -1;
+    }
+    for (size_t i = n; i-- > 0;) {
+        int32_t head = silver->heads[k->begin + i];
+        if (head > (int32_t)i)
+            left[head] = (int32_t)i;
+    }
+    collect_heads(p, true);
+    collect_relations(p, silver->heads + k->begin, silver->deps + k->begin, left);
+    free(left);
     finish(p, out);
 }

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 // A caption to its concepts (the heads of its noun phrases), their attributes and the relations between them.
 //
-// Tokens follow the boundaries of the reference's tokeniser (spaCy's English rules). A trigram hidden Markov model
-// over (part of speech, role in a noun phrase) labels them; its lexicon is lexicon.tsv in this folder. The labels
-// decide everything else: a concept is the compound words since the last head in reverse order, then the head
-// ("vanilla ice cream" is "ice vanilla cream", as in the original), plural kept, lower-cased.
+// Tokens follow the boundaries of the reference's tokeniser (spaCy's English rules). Two averaged perceptrons give
+// every token its universal part of speech and then its role in a noun phrase; the roles decide everything else: a
+// concept is the compound words since the last head in reverse order, then the head ("vanilla ice cream" is "ice
+// vanilla cream", as in the original), plural kept, lower-cased. Relations are read off a tree that a transition parser
+// makes. The weights stand in captions.model in this folder, which `vicha concepts train-parser` makes.
 //
-// Threads: one parser, one thread at a time. The tables behind it are constant.
+// Threads: one parser, one thread at a time. The models behind it are constant.
 #pragma once
+
+#include "base/err.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,8 +18,10 @@
 
 typedef struct CaptionParser CaptionParser;
 
-CaptionParser *caption_parser_create(void); // reads the tables, a few milliseconds
-// Another one over the tables of `parser`, for another thread; destroyed before it.
+CaptionParser *caption_parser_create(void); // with the models in the program; unpacks them, a few milliseconds
+// With the models of a file that `vicha concepts train-parser` wrote. NULL: cannot be read, or is no such file.
+CaptionParser *caption_parser_open(const char *path, VcErr *err);
+// Another one over the models of `parser`, for another thread; destroyed before it.
 CaptionParser *caption_parser_share(const CaptionParser *parser);
 void caption_parser_destroy(CaptionParser **parser); // NULL allowed; clears
 
@@ -38,11 +43,14 @@ typedef struct {
     size_t relation_count;
 } CaptionParse;
 
+// PRONOUNS: "it", "who", "someone" ... are concepts too, as in the original; else they are left out, with what relates
+// to them. RELATIONS: fill them; they need the tree, which takes longer than all the rest.
+enum { CAPTION_PRONOUNS = 1, CAPTION_RELATIONS = 2 };
+
 // Any bytes are a caption: what is not UTF-8 counts as U+FFFD, control characters as spaces. A caption over
-// CAPTION_MAX_BYTES is cut there at a character boundary. keep_pronouns: "it", "who", "someone" ... are concepts too,
-// as in the original; else they are left out.
+// CAPTION_MAX_BYTES is cut there at a character boundary.
 enum { CAPTION_MAX_BYTES = 4u << 20 };
-void caption_parse(CaptionParser *parser, const char *text, size_t n, bool keep_pronouns, CaptionParse *out);
+void caption_parse(CaptionParser *parser, const char *text, size_t n, unsigned flags, CaptionParse *out);
 
 // A token is a piece of the text, without white space.
 typedef struct {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Private to the caption parser: its tokeniser, its model and helpers they share.
+// Private to the caption parser: its tokeniser, its relations and helpers they share.
 //
-// Threads: a CaptionModel is constant after its creation; a CaptionTokens belongs to one thread.
+// Threads: a CaptionTokens belongs to one thread.
 #pragma once
 
 #include "base/str.h"
-#include "concepts/caption.h"
+#include "concepts/caption_model.h"
+#include "concepts/caption_silver.h"
 
 typedef struct {
     VcStr text;           // the caption repaired: UTF-8, control characters as spaces; tokens point into it
@@ -19,23 +20,24 @@ void caption_tokens_finish(CaptionTokens *t);
 // Appends s in lower case (Unicode simple mapping).
 void caption_put_lower(VcStr *out, const char *s, size_t n);
 
-typedef struct CaptionModel CaptionModel;
-CaptionModel *caption_model_create(void);
-void caption_model_destroy(CaptionModel **model);
-// states[i] for tokens[0..n): the most probable sequence. Long captions are labelled in pieces of bounded length.
-void caption_model_label(const CaptionModel *model, const CaptionToken *tokens, size_t n, uint8_t *states);
-// 'H' head, 'P' pronoun head, 'C' compound of the next head, 'M' modifier of the next head, 'O' other.
-char caption_model_role(const CaptionModel *model, uint8_t state);
-const char *caption_model_tag(const CaptionModel *model, uint8_t state); // part of speech, Penn Treebank
+CaptionParser *caption_parser_over(CaptionModel *model); // takes the model
 
-// Labelled tokens with their heads in order, and who wants to hear of relations between heads (by their places).
+// A caption of the annotated ones, with pronouns and relations: what the models make of its tokens, or (gold) what the
+// annotation says.
+void caption_parse_silver(CaptionParser *parser, const Silver *silver, size_t caption, bool gold, CaptionParse *out);
+
+// A labelled caption, its tree and its heads in order, and who wants to hear of relations between heads (by their
+// places among the heads).
 typedef struct {
-    const CaptionModel *model;
-    const CaptionToken *tokens;
-    const uint8_t *states;
+    const CaptionToken *tokens; // [n]
+    const CaptionWord *words;   // [n] with their tags
+    size_t n;
+    const int32_t *head; // [n]; n or -1 for the root
+    const uint8_t *dep;  // [n] CaptionDep
+    const int32_t *left; // [n] outermost child on the left, -1 none
     const size_t *heads; // [head_count] token of each
     size_t head_count;
     void (*add)(void *context, size_t subject, const char *relation, size_t object);
     void *context;
 } CaptionRoles;
-void caption_relate(CaptionRoles *roles);
+void caption_relate(const CaptionRoles *roles);

@@ -1,223 +1,268 @@
 // SPDX-License-Identifier: MIT
-// The caption labeller: a trigram hidden Markov model over states "part of speech / role", smoothed by deleted
-// interpolation, with a suffix model for unknown words (Brants, "TnT", ANLP 2000). Read from lexicon.tsv, which the
-// build puts into the program; tests/support/make_lexicon.py says how it was counted.
-#include "concepts/caption_internal.h"
+#include "concepts/caption_model.h"
 
-#include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
 
-#include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
-enum {
-    MAX_STATES = 62,
-    DIM = MAX_STATES + 2, // and "begin", "end"
-    MAX_CANDIDATES = 12,  // states considered for one token
-    PIECE = 256,          // tokens labelled at once: bounds the lattice
-    MAX_SUFFIX = 5,       // bytes
-};
+static const char magic[8] = {'v', 'i', 'c', 'h', 'a', 'c', 'a', 'p'};
+enum { VERSION = 1, HEADER = 8 + 4 + 8, MODELS = 3, WIDTH = 16, TAGS = 0, ROLES = 1, STEPS = 2 };
 
-extern const unsigned char concepts_lexicon[];
-extern const size_t concepts_lexicon_size;
+static const size_t class_count[MODELS] = {CAPTION_TAGS, CAPTION_ROLES, CAPTION_STEPS};
 
+// A perfect hash (Belazzougui, Botelho & Dietzfelbinger, "Hash, displace, and compress", ESA 2009): a feature's slot
+// depends on its key and on the displacement of its bucket, and no two share one. What is looked at for every feature
+// of every token, displacements and marks, is 160 KB for 45,000 features and stays in the cache; weights are touched
+// only for features that are there. Of those that are not, one in 65,535 is taken for one that is.
 typedef struct {
-    uint8_t state;
-    float logp; // log P(word | state)
-} Candidate;
-
-typedef struct {
-    const char *text;              // in concepts_lexicon
-    uint32_t length, first, count; // candidates [first, first + count)
-} Word;
-
-typedef struct {
-    char text[MAX_SUFFIX];
-    uint8_t length;
-    uint32_t total;
-    uint16_t types[MAX_STATES]; // lexicon words with this ending and state
-} Suffix;
+    uint32_t bucket_mask;
+    int slot_bits;
+    uint16_t *displace; // [bucket_mask + 1]
+    uint16_t *marks;    // [slots] from the key of the feature there, 0 empty
+    int8_t *weights;    // [slots, width]
+    size_t width;       // 8 or 16
+} Table;
 
 struct CaptionModel {
-    size_t states;
-    char tag[MAX_STATES][8], role[MAX_STATES];
-    double count[DIM], total, theta;
-    float (*transition)[DIM][DIM]; // [a][b][c] log P(c | a b)
-    Candidate *candidates;
-    size_t candidate_count, candidate_cap;
-    Word *words; // open addressing
-    size_t word_slots, word_count;
-    Suffix *suffixes; // open addressing
-    size_t suffix_slots;
-    uint8_t code[256]; // letter of the file -> state
+    Table models[MODELS];
+    uint32_t word_mask;
+    uint32_t *words; // [word_mask + 1] keys of the dictionary
+    uint8_t *word_tags;
 };
 
+// --- reading ---------------------------------------------------------------------------------------------------------
+
 typedef struct {
-    double (*two)[DIM];
-    double (*three)[DIM][DIM];
-} Counts;
+    const uint8_t *at, *end;
+    const char *name;
+} Input;
 
-// --- reading the table -----------------------------------------------------------------------------------------------
-
-static const char *number(const char *p, double *out)
+static bool damaged(const Input *in, const char *what, VcErr *err)
 {
-    double v = 0;
-    while (*p >= '0' && *p <= '9')
-        v = v * 10 + (*p++ - '0');
-    *out = v;
-    return p;
+    return vc_fail(err, VC_ERR_FORMAT, "'%s' is no caption model: %s", in->name, what);
 }
 
-static void read_state(CaptionModel *m, const char *p)
+static bool get_varint(Input *in, uint32_t *out, VcErr *err)
 {
-    // "X TAG/ROLE count"
-    size_t s = m->states++;
-    VC_ASSERT(s < MAX_STATES);
-    m->code[(uint8_t)p[0]] = (uint8_t)s;
-    const char *slash = strchr(p + 2, '/');
-    VC_ASSERT(slash && (size_t)(slash - p - 2) < sizeof m->tag[s]);
-    memcpy(m->tag[s], p + 2, (size_t)(slash - p - 2));
-    m->role[s] = slash[1];
-    number(slash + 3, &m->count[s]);
-    m->total += m->count[s];
-}
-
-static Word *find_word(const CaptionModel *m, const char *text, size_t n)
-{
-    size_t at = vc_xxh3(text, n) & (m->word_slots - 1);
-    while (m->words[at].text && (m->words[at].length != n || memcmp(m->words[at].text, text, n) != 0))
-        at = (at + 1) & (m->word_slots - 1);
-    return &m->words[at];
-}
-
-static Suffix *find_suffix(const CaptionModel *m, const char *text, size_t n)
-{
-    size_t at = vc_xxh3(text, n) & (m->suffix_slots - 1);
-    while (m->suffixes[at].total && (m->suffixes[at].length != n || memcmp(m->suffixes[at].text, text, n) != 0))
-        at = (at + 1) & (m->suffix_slots - 1);
-    return &m->suffixes[at];
-}
-
-// "word X=count Y=count": one type for each state in the suffix table, the counts as emissions.
-static void read_word(CaptionModel *m, const char *p, const char *end)
-{
-    const char *space = memchr(p, ' ', (size_t)(end - p));
-    size_t n = (size_t)(space - p);
-    Word *w = find_word(m, p, n);
-    *w = (Word){.text = p, .length = (uint32_t)n, .first = (uint32_t)m->candidate_count};
-    VC_ASSERT(++m->word_count * 2 < m->word_slots);
-    for (const char *q = space + 1; q < end; q++) {
-        uint8_t s = m->code[(uint8_t)q[0]];
-        double c;
-        q = number(q + 2, &c);
-        if (w->count < MAX_CANDIDATES) {
-            m->candidates = vc_grow(m->candidates, &m->candidate_cap, m->candidate_count + 1, sizeof *m->candidates);
-            m->candidates[m->candidate_count++] = (Candidate){s, (float)log(c / m->count[s])};
-            w->count++;
-        }
-        for (size_t k = 0; k <= MAX_SUFFIX && k <= n; k++) {
-            Suffix *x = find_suffix(m, p + n - k, k);
-            memcpy(x->text, p + n - k, k);
-            x->length = (uint8_t)k;
-            x->total++;
-            x->types[s]++;
+    uint64_t v = 0;
+    *out = 0;
+    for (int shift = 0; shift < 35; shift += 7) {
+        if (in->at == in->end)
+            return damaged(in, "it ends too early", err);
+        uint8_t b = *in->at++;
+        v |= (uint64_t)(b & 127) << shift;
+        if (b < 128) {
+            if (v > UINT32_MAX)
+                break;
+            *out = (uint32_t)v;
+            return true;
         }
     }
+    return damaged(in, "a number is too large", err);
 }
 
-static uint8_t context(const CaptionModel *m, char c)
+// The next key, which must rise.
+static bool get_key(Input *in, uint32_t *key, VcErr *err)
 {
-    return c == '^' ? MAX_STATES : c == '$' ? MAX_STATES + 1 : m->code[(uint8_t)c];
+    uint32_t delta;
+    if (!get_varint(in, &delta, err))
+        return false;
+    if (delta == 0 || delta > UINT32_MAX - *key)
+        return damaged(in, "keys do not rise", err);
+    *key += delta;
+    return true;
 }
 
-static void read_table(CaptionModel *m, Counts *counts)
+// A count of things that take at least `bytes` each, so that a damaged one asks for no more memory than the file has.
+static bool get_count(Input *in, size_t bytes, uint32_t *count, VcErr *err)
 {
-    const char *p = (const char *)concepts_lexicon, *end = p + concepts_lexicon_size;
-    while (p < end) {
-        const char *stop = memchr(p, '\n', (size_t)(end - p));
-        VC_ASSERT(stop);
-        if (p[0] != '@' || p[1] == ' ') {
-            read_word(m, p, stop);
-        } else if (p[1] == 'S') {
-            read_state(m, p + 3);
-        } else if (p[1] == '2') {
-            number(p + 6, &counts->two[context(m, p[3])][context(m, p[4])]);
-        } else if (p[1] == '3') {
-            number(p + 7, &counts->three[context(m, p[3])][context(m, p[4])][context(m, p[5])]);
-        }
-        p = stop + 1;
+    if (!get_varint(in, count, err))
+        return false;
+    return *count <= (size_t)(in->end - in->at) / bytes || damaged(in, "it ends too early", err);
+}
+
+static uint32_t mask_for(size_t n)
+{
+    size_t slots = 16;
+    while (slots < 2 * n)
+        slots *= 2;
+    return (uint32_t)(slots - 1);
+}
+
+static bool read_dictionary(CaptionModel *m, Input *in, VcErr *err)
+{
+    uint32_t n, key = 0;
+    if (!get_count(in, 2, &n, err))
+        return false;
+    m->word_mask = mask_for(n);
+    m->words = vc_calloc((size_t)m->word_mask + 1, sizeof *m->words);
+    m->word_tags = vc_calloc((size_t)m->word_mask + 1, 1);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!get_key(in, &key, err))
+            return false;
+        if (in->at == in->end || *in->at >= CAPTION_TAGS)
+            return damaged(in, "a word without a part of speech", err);
+        uint32_t at = key & m->word_mask;
+        while (m->words[at])
+            at = (at + 1) & m->word_mask;
+        m->words[at] = key;
+        m->word_tags[at] = *in->at++;
     }
+    return true;
 }
 
-// --- smoothing -------------------------------------------------------------------------------------------------------
-
-// Weights of the unigram, bigram and trigram estimates: each trigram votes, with its count, for the order that
-// predicts it best once it is taken out.
-static void interpolation(const CaptionModel *m, const Counts *c, const double *sum2, double (*sum3)[DIM], double l[3])
+static inline uint32_t slot_of(const Table *t, uint32_t key, uint32_t displacement)
 {
-    l[0] = l[1] = l[2] = 0;
-    for (size_t a = 0; a < DIM; a++) {
-        for (size_t b = 0; b < DIM; b++) {
-            for (size_t s = 0; s < DIM; s++) {
-                double n = c->three[a][b][s];
-                if (n == 0)
-                    continue;
-                double f3 = sum3[a][b] > 1 ? (n - 1) / (sum3[a][b] - 1) : 0;
-                double f2 = sum2[b] > 1 ? (c->two[b][s] - 1) / (sum2[b] - 1) : 0;
-                double f1 = (m->count[s] - 1) / (m->total - 1);
-                l[f3 >= f2 && f3 >= f1 ? 2 : f2 >= f1 ? 1 : 0] += n;
-            }
-        }
-    }
-    double sum = l[0] + l[1] + l[2];
-    for (int i = 0; i < 3; i++)
-        l[i] /= sum;
+    return ((key ^ displacement * 0x2545F491u) * 0x9E3779B1u) >> (32 - t->slot_bits);
 }
 
-static void set_transitions(CaptionModel *m, const Counts *c)
+static inline uint16_t mark_of(uint32_t key)
 {
-    double *sum2 = vc_calloc(DIM, sizeof *sum2), (*sum3)[DIM] = vc_calloc(DIM, sizeof *sum3), l[3];
-    for (size_t a = 0; a < DIM; a++) {
-        for (size_t b = 0; b < DIM; b++) {
-            sum2[a] += c->two[a][b];
-            for (size_t s = 0; s < DIM; s++)
-                sum3[a][b] += c->three[a][b][s];
-        }
-        m->count[MAX_STATES + 1] += c->two[a][MAX_STATES + 1]; // captions end so often
-    }
-    interpolation(m, c, sum2, sum3, l);
-    for (size_t a = 0; a < DIM; a++) {
-        for (size_t b = 0; b < DIM; b++) {
-            for (size_t s = 0; s < DIM; s++) {
-                double p = l[0] * m->count[s] / m->total + l[1] * c->two[b][s] / fmax(1, sum2[b]);
-                if (sum3[a][b] > 0)
-                    p += l[2] * c->three[a][b][s] / sum3[a][b];
-                m->transition[a][b][s] = (float)log(p + 1e-12);
-            }
-        }
-    }
-    // Brants' theta: the standard deviation of the states' probabilities weighs shorter suffixes.
-    double mean = 1.0 / (double)m->states, square = 0;
-    for (size_t s = 0; s < m->states; s++)
-        square += (m->count[s] / m->total - mean) * (m->count[s] / m->total - mean);
-    m->theta = sqrt(square / (double)(m->states - 1));
-    free(sum2);
-    free(sum3);
+    return (uint16_t)(key * 0x85EBCA6Bu >> 16 | 1);
 }
 
-CaptionModel *caption_model_create(void)
+// Places the keys of one bucket: the first displacement that puts all of them on free slots.
+static bool place_bucket(Table *t, const uint32_t *keys, size_t n, uint32_t bucket)
 {
+    for (uint32_t d = 0; d <= UINT16_MAX; d++) {
+        size_t placed = 0;
+        for (; placed < n; placed++) {
+            uint16_t *mark = &t->marks[slot_of(t, keys[placed], d)];
+            if (*mark)
+                break;
+            *mark = mark_of(keys[placed]);
+        }
+        if (placed == n) {
+            t->displace[bucket] = (uint16_t)d;
+            return true;
+        }
+        while (placed > 0)
+            t->marks[slot_of(t, keys[--placed], d)] = 0;
+    }
+    return false;
+}
+
+// Places keys[n], which are distinct: fullest buckets first. False for keys that were made not to fit.
+static bool place_keys(Table *t, const uint32_t *keys, size_t n)
+{
+    enum { MOST = 64 }; // keys of a bucket; four on average
+    size_t buckets = 16, slots = 64;
+    while (buckets * 4 < n)
+        buckets *= 2;
+    while (slots * 3 < n * 4) // at most three quarters full
+        slots *= 2;
+    t->bucket_mask = (uint32_t)(buckets - 1);
+    t->slot_bits = __builtin_ctzll(slots);
+    t->displace = vc_calloc(buckets, sizeof *t->displace);
+    t->marks = vc_calloc(slots, sizeof *t->marks);
+    uint32_t *first = vc_calloc(buckets + 1, sizeof *first), *sorted = vc_alloc(n + 1, sizeof *sorted);
+    for (size_t i = 0; i < n; i++)
+        first[(keys[i] & t->bucket_mask) + 1]++;
+    bool ok = true;
+    for (size_t b = 0; b < buckets; b++) {
+        ok = ok && first[b + 1] <= MOST;
+        first[b + 1] += first[b];
+    }
+    for (size_t i = n; i-- > 0;) // fills each bucket from its end
+        sorted[--first[(keys[i] & t->bucket_mask) + 1]] = keys[i];
+    // Now first[b + 1] is the begin of bucket b, and first[b + 2] that of the next.
+    for (size_t size = MOST; ok && size > 0; size--) {
+        for (size_t b = 0; ok && b < buckets; b++) {
+            size_t end = b + 1 < buckets ? first[b + 2] : n;
+            if (end - first[b + 1] == size)
+                ok = place_bucket(t, sorted + first[b + 1], size, (uint32_t)b);
+        }
+    }
+    free(first);
+    free(sorted);
+    return ok;
+}
+
+static bool read_feature(Input *in, size_t classes, uint32_t *key, int8_t weights[WIDTH], VcErr *err)
+{
+    size_t set_bytes = classes > 8 ? 2 : 1;
+    if (!get_key(in, key, err))
+        return false;
+    if ((size_t)(in->end - in->at) < set_bytes)
+        return damaged(in, "it ends too early", err);
+    uint32_t set = in->at[0];
+    if (set_bytes == 2)
+        set |= (uint32_t)in->at[1] << 8;
+    in->at += set_bytes;
+    if (set == 0 || set >> classes || (int)(in->end - in->at) < __builtin_popcount(set))
+        return damaged(in, "a feature without its weights", err);
+    for (size_t c = 0; c < classes; c++)
+        weights[c] = (int8_t)(set >> c & 1 ? *in->at++ : 0);
+    return true;
+}
+
+static bool read_table(Table *t, Input *in, size_t classes, VcErr *err)
+{
+    uint32_t n, key = 0;
+    if (!get_count(in, classes > 8 ? 4 : 3, &n, err))
+        return false;
+    t->width = classes > 8 ? 16 : 8;
+    uint32_t *keys = vc_alloc((size_t)n + 1, sizeof *keys);
+    int8_t(*weights)[WIDTH] = vc_calloc((size_t)n + 1, sizeof *weights);
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < n; i++) {
+        ok = read_feature(in, classes, &key, weights[i], err);
+        keys[i] = key;
+    }
+    ok = ok && (place_keys(t, keys, n) || damaged(in, "its features cannot be placed", err));
+    if (ok) {
+        size_t slots = (size_t)1 << t->slot_bits;
+        t->weights = vc_alloc_aligned(slots, t->width);
+        memset(t->weights, 0, slots * t->width);
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t slot = slot_of(t, keys[i], t->displace[keys[i] & t->bucket_mask]);
+            memcpy(t->weights + slot * t->width, weights[i], t->width);
+        }
+    }
+    free(keys);
+    free(weights);
+    return ok;
+}
+
+static bool read_parts(CaptionModel *m, Input *in, VcErr *err)
+{
+    if (!read_dictionary(m, in, err))
+        return false;
+    for (int i = 0; i < MODELS; i++) {
+        if (!read_table(&m->models[i], in, class_count[i], err))
+            return false;
+    }
+    return in->at == in->end || damaged(in, "bytes follow its end", err);
+}
+
+CaptionModel *caption_model_read(const void *bytes, size_t n, const char *name, VcErr *err)
+{
+    Input in = {bytes, (const uint8_t *)bytes + n, name};
+    if (n < HEADER || n > CAPTION_MODEL_MAX_BYTES || memcmp(bytes, magic, sizeof magic) != 0) {
+        damaged(&in, "it does not begin as one", err);
+        return NULL;
+    }
+    uint32_t version = 0;
+    uint64_t hash = 0;
+    for (int i = 0; i < 4; i++)
+        version |= (uint32_t)in.at[8 + i] << 8 * i;
+    for (int i = 0; i < 8; i++)
+        hash |= (uint64_t)in.at[12 + i] << 8 * i;
+    in.at += HEADER;
+    if (version != VERSION) {
+        vc_fail(err, VC_ERR_FORMAT, "'%s' is a caption model of version %u; this program reads version %d", name,
+                version, VERSION);
+        return NULL;
+    }
+    if (hash != vc_xxh64(in.at, n - HEADER)) {
+        damaged(&in, "its check sum is wrong, bytes were changed", err);
+        return NULL;
+    }
     CaptionModel *m = vc_calloc(1, sizeof *m);
-    m->word_slots = 1 << 15;
-    m->suffix_slots = 1 << 16;
-    m->words = vc_calloc(m->word_slots, sizeof *m->words);
-    m->suffixes = vc_calloc(m->suffix_slots, sizeof *m->suffixes);
-    m->transition = vc_calloc(DIM, sizeof *m->transition);
-    Counts counts = {.two = vc_calloc(DIM, sizeof *counts.two), .three = vc_calloc(DIM, sizeof *counts.three)};
-    read_table(m, &counts);
-    set_transitions(m, &counts);
-    free(counts.two);
-    free(counts.three);
+    if (!read_parts(m, &in, err))
+        caption_model_destroy(&m);
     return m;
 }
 
@@ -226,123 +271,188 @@ void caption_model_destroy(CaptionModel **model)
     CaptionModel *m = model ? *model : NULL;
     if (!m)
         return;
-    free(m->transition);
-    free(m->candidates);
+    for (int i = 0; i < MODELS; i++) {
+        free(m->models[i].displace);
+        free(m->models[i].marks);
+        free(m->models[i].weights);
+    }
     free(m->words);
-    free(m->suffixes);
+    free(m->word_tags);
     free(m);
     *model = NULL;
 }
 
-char caption_model_role(const CaptionModel *model, uint8_t state)
+// --- use -------------------------------------------------------------------------------------------------------------
+
+// The slots of the features that the model knows. Without a branch for each: which are known cannot be foretold.
+static size_t find_known(const Table *t, const uint32_t *keys, size_t n, uint32_t *slots)
 {
-    return model->role[state];
+    size_t known = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t slot = slot_of(t, keys[i], t->displace[keys[i] & t->bucket_mask]);
+        slots[known] = slot;
+        known += t->marks[slot] == mark_of(keys[i]);
+    }
+    return known;
 }
 
-const char *caption_model_tag(const CaptionModel *model, uint8_t state)
-{
-    return model->tag[state];
-}
+typedef int8_t Byte8 __attribute__((vector_size(8)));
+typedef int16_t Short8 __attribute__((vector_size(16)));
 
-// --- labelling -------------------------------------------------------------------------------------------------------
-
-static size_t guess(const CaptionModel *m, const char *word, size_t n, Candidate *out)
+// sum[width] of the weights of the features; at most 96 x 127 in size.
+static void score(const Table *t, const uint32_t *keys, size_t n, int16_t sum[WIDTH])
 {
-    double p[MAX_STATES] = {0};
-    for (size_t k = 0; k <= MAX_SUFFIX && k <= n; k++) {
-        const Suffix *x = find_suffix(m, word + n - k, k);
-        if (!x->total)
-            break;
-        for (size_t s = 0; s < m->states; s++) {
-            double f = (double)x->types[s] / x->total;
-            p[s] = k == 0 ? f : (f + m->theta * p[s]) / (1 + m->theta);
+    uint32_t slots[CAPTION_MAX_FEATURES + 1];
+    size_t known = find_known(t, keys, n, slots);
+    Short8 low = {0}, high = {0};
+    Byte8 row;
+    if (t->width == 8) {
+        for (size_t i = 0; i < known; i++) {
+            memcpy(&row, t->weights + slots[i] * 8u, 8);
+            low += __builtin_convertvector(row, Short8);
+        }
+    } else {
+        for (size_t i = 0; i < known; i++) {
+            memcpy(&row, t->weights + slots[i] * 16u, 8);
+            low += __builtin_convertvector(row, Short8);
+            memcpy(&row, t->weights + slots[i] * 16u + 8, 8);
+            high += __builtin_convertvector(row, Short8);
         }
     }
-    size_t count = 0;
-    for (; count < MAX_CANDIDATES; count++) {
-        size_t best = 0;
-        for (size_t s = 1; s < m->states; s++) {
-            if (p[s] > p[best])
-                best = s;
-        }
-        if (p[best] <= 1e-3)
-            break;
-        out[count] = (Candidate){(uint8_t)best, (float)log(p[best] / m->count[best])};
-        p[best] = 0;
-    }
-    return count;
+    memcpy(sum, &low, sizeof low);
+    memcpy(sum + 8, &high, sizeof high);
 }
 
-static size_t candidates(const CaptionModel *m, const CaptionToken *token, VcStr *lower, Candidate *out)
+static uint8_t best_of(const int16_t *sum, uint32_t allowed)
 {
-    vc_str_clear(lower);
-    // A word longer than any in the lexicon is known by its end.
-    size_t skip = token->length > 64 ? token->length - 64 : 0;
-    while (skip && skip < token->length && ((uint8_t)token->text[skip] & 0xC0) == 0x80)
-        skip++;
-    caption_put_lower(lower, token->text + skip, token->length - skip);
-    const Word *w = find_word(m, vc_str_get(lower), lower->len);
-    if (!w->text)
-        return guess(m, vc_str_get(lower), lower->len, out);
-    memcpy(out, m->candidates + w->first, w->count * sizeof *out);
-    return w->count;
+    int best = -1;
+    for (int c = 0; c < WIDTH; c++) {
+        if (allowed >> c & 1 && (best < 0 || sum[c] > sum[best]))
+            best = c;
+    }
+    return (uint8_t)best;
 }
 
-typedef struct {
-    Candidate list[MAX_CANDIDATES];
-    size_t count;
-} Column;
-
-// Viterbi over pairs of states. back[t][i][j]: the candidate of token t-2 on the best path with i at t-1 and j at t.
-static void label_piece(const CaptionModel *m, const CaptionToken *tokens, size_t n, uint8_t *states)
+void caption_model_tag(const CaptionModel *m, CaptionWord *words, size_t n)
 {
-    static const Column begin = {.list = {{MAX_STATES, 0}}, .count = 1};
-    uint8_t(*back)[MAX_CANDIDATES][MAX_CANDIDATES] = vc_alloc(n, sizeof *back);
-    Column *columns = vc_alloc(n, sizeof *columns);
-    float score[MAX_CANDIDATES][MAX_CANDIDATES] = {{0}}, next[MAX_CANDIDATES][MAX_CANDIDATES];
-    VcStr lower = {0};
-    for (size_t t = 0; t < n; t++) {
-        Column *c = &columns[t];
-        c->count = candidates(m, &tokens[t], &lower, c->list);
-        const Column *b = t > 0 ? &columns[t - 1] : &begin, *a = t > 1 ? &columns[t - 2] : &begin;
-        for (size_t i = 0; i < b->count; i++) {
-            for (size_t j = 0; j < c->count; j++) {
-                float best = -INFINITY;
-                for (size_t h = 0; h < a->count; h++) {
-                    float v = score[h][i] + m->transition[a->list[h].state][b->list[i].state][c->list[j].state];
-                    if (v > best) {
-                        best = v;
-                        back[t][i][j] = (uint8_t)h;
-                    }
-                }
-                next[i][j] = best + c->list[j].logp;
-            }
+    uint32_t keys[CAPTION_MAX_FEATURES];
+    int16_t sum[WIDTH];
+    for (size_t i = 0; i < n; i++) {
+        CaptionWord *w = words + i;
+        uint32_t at = w->lower & m->word_mask;
+        while (m->words[at] && m->words[at] != w->lower)
+            at = (at + 1) & m->word_mask;
+        w->listed = m->words[at] != 0;
+        if (w->listed) {
+            w->tag = m->word_tags[at];
+            continue;
         }
-        memcpy(score, next, sizeof score);
+        score(&m->models[TAGS], keys, caption_tag_features(w, keys), sum);
+        w->tag = best_of(sum, (1u << CAPTION_TAGS) - 1);
     }
-    const Column *b = n > 1 ? &columns[n - 2] : &begin, *c = &columns[n - 1];
-    size_t bi = 0, bj = 0;
-    float best = -INFINITY;
-    for (size_t i = 0; i < b->count; i++) {
-        for (size_t j = 0; j < c->count; j++) {
-            float v = score[i][j] + m->transition[b->list[i].state][c->list[j].state][MAX_STATES + 1];
-            if (v > best)
-                best = v, bi = i, bj = j;
-        }
-    }
-    for (size_t t = n; t-- > 0;) {
-        states[t] = columns[t].list[bj].state;
-        size_t h = back[t][bi][bj];
-        bj = bi;
-        bi = h;
-    }
-    vc_str_finish(&lower);
-    free(back);
-    free(columns);
 }
 
-void caption_model_label(const CaptionModel *model, const CaptionToken *tokens, size_t n, uint8_t *states)
+void caption_model_roles(const CaptionModel *m, CaptionWord *words, size_t n)
 {
-    for (size_t at = 0; at < n; at += PIECE)
-        label_piece(model, tokens + at, n - at < PIECE ? n - at : PIECE, states + at);
+    uint32_t keys[CAPTION_MAX_FEATURES];
+    int16_t sum[WIDTH];
+    CaptionRoleContext context = caption_role_begin;
+    for (size_t i = n; i-- > 0;) {
+        CaptionWord *w = words + i;
+        w->role = CAPTION_OTHER;
+        if (caption_role_is_open(w)) {
+            score(&m->models[ROLES], keys, caption_role_features(w, &context, keys), sum);
+            w->role = best_of(sum, (1u << CAPTION_ROLES) - 1);
+        }
+        caption_role_seen(&context, w);
+    }
+}
+
+void caption_model_tree(const CaptionModel *m, const CaptionWord *words, size_t n, CaptionTree *tree)
+{
+    uint32_t keys[CAPTION_MAX_FEATURES];
+    int16_t sum[WIDTH];
+    caption_tree_begin(tree, words, n);
+    while (!caption_tree_done(&tree->a)) {
+        uint32_t allowed = caption_tree_allowed(&tree->a);
+        if ((allowed & (allowed - 1)) != 0) {
+            score(&m->models[STEPS], keys, caption_step_features(&tree->a, keys), sum);
+        }
+        uint8_t step = (allowed & (allowed - 1)) != 0 ? best_of(sum, allowed) : (uint8_t)__builtin_ctz(allowed);
+        caption_tree_step(&tree->a, (CaptionStep)step);
+    }
+}
+
+// --- writing ---------------------------------------------------------------------------------------------------------
+
+static int by_key(const void *a, const void *b)
+{
+    uint32_t x, y; // the first member of both kinds
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x < y ? -1 : x > y;
+}
+
+static void put_varint(VcStr *out, uint32_t v)
+{
+    for (; v >= 128; v >>= 7)
+        vc_str_putc(out, (char)(v | 128));
+    vc_str_putc(out, (char)v);
+}
+
+static uint32_t classes_with_weight(const CaptionFeature *f, size_t classes)
+{
+    uint32_t set = 0;
+    for (size_t c = 0; c < classes; c++)
+        set |= (uint32_t)(f->weights[c] != 0) << c;
+    return set;
+}
+
+static void write_features(VcStr *out, CaptionFeature *f, size_t n, size_t classes)
+{
+    qsort(f, n, sizeof *f, by_key);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        kept += classes_with_weight(&f[i], classes) != 0;
+    put_varint(out, (uint32_t)kept);
+    uint32_t before = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t set = classes_with_weight(&f[i], classes);
+        if (set == 0)
+            continue;
+        VC_ASSERT(f[i].key > before);
+        put_varint(out, f[i].key - before);
+        before = f[i].key;
+        vc_str_putc(out, (char)set);
+        if (classes > 8)
+            vc_str_putc(out, (char)(set >> 8));
+        for (size_t c = 0; c < classes; c++) {
+            if (set >> c & 1)
+                vc_str_putc(out, (char)f[i].weights[c]);
+        }
+    }
+}
+
+void caption_model_write(VcStr *out, CaptionModelParts *parts)
+{
+    VcStr body = {0};
+    qsort(parts->words, parts->word_count, sizeof *parts->words, by_key);
+    put_varint(&body, (uint32_t)parts->word_count);
+    uint32_t before = 0;
+    for (size_t i = 0; i < parts->word_count; i++) {
+        VC_ASSERT(parts->words[i].key > before);
+        put_varint(&body, parts->words[i].key - before);
+        vc_str_putc(&body, (char)parts->words[i].tag);
+        before = parts->words[i].key;
+    }
+    for (int i = 0; i < MODELS; i++)
+        write_features(&body, parts->features[i], parts->feature_count[i], class_count[i]);
+    vc_str_putn(out, magic, sizeof magic);
+    for (int i = 0; i < 4; i++)
+        vc_str_putc(out, (char)(VERSION >> 8 * i));
+    uint64_t hash = vc_xxh64(body.data, body.len);
+    for (int i = 0; i < 8; i++)
+        vc_str_putc(out, (char)(hash >> 8 * i));
+    vc_str_putn(out, body.data, body.len);
+    vc_str_finish(&body);
 }

@@ -217,7 +217,7 @@ static bool is_whole(const char *s, size_t n)
     if (n == 2 && s[1] == '.' && s[0] >= 'a' && s[0] <= 'z')
         return true;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (strlen(words[i]) == n && memcmp(words[i], s, n) == 0)
+        if (words[i][0] == s[0] && strlen(words[i]) == n && memcmp(words[i], s, n) == 0)
             return true;
     }
     return false;
@@ -316,7 +316,7 @@ static bool is_special(const char *s, size_t n)
 {
     enum { LONGEST = 16 }; // bytes; keeps long pieces of signs linear and cheap
     size_t cut;
-    return n && n <= LONGEST && (is_whole(s, n) || contraction_cut(s, n, &cut) || hour_cut(s, n, &cut));
+    return n > 1 && n <= LONGEST && (is_whole(s, n) || contraction_cut(s, n, &cut) || hour_cut(s, n, &cut));
 }
 
 static void push(CaptionTokens *out, const char *s, size_t n)
@@ -333,8 +333,50 @@ static bool looks_like_url(const char *s, size_t n)
            (n > 4 && memcmp(s, "www.", 4) == 0);
 }
 
+// Could contraction_cut cut this word of letters? By its last two: "dont", "cannot", "gonna", "lemme", "im", "ive",
+// "youre", "thats" ...
+static bool may_be_cut(const char *s, size_t n)
+{
+    if (n < 2)
+        return false;
+    char a = (char)(s[n - 2] | 32), z = (char)(s[n - 1] | 32);
+    switch (z) {
+    case 't':
+        return a == 'n' || a == 'o';
+    case 'a':
+        return a == 'n' || a == 't';
+    case 'e':
+        return a == 'm' || a == 'v' || a == 'r';
+    case 'm':
+        return n == 2;
+    case 's':
+        return strchr("eotnywr", a) != NULL;
+    default:
+        return false;
+    }
+}
+
+// A word of letters only, as most are: nothing can be peeled off it.
+static bool push_word(CaptionTokens *out, const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if ((s[i] | 32) < 'a' || (s[i] | 32) > 'z')
+            return false;
+    }
+    size_t cut;
+    if (may_be_cut(s, n) && contraction_cut(s, n, &cut)) {
+        push(out, s, cut);
+        push(out, s + cut, n - cut);
+    } else {
+        push(out, s, n);
+    }
+    return true;
+}
+
 static void push_core(CaptionTokens *out, const char *s, size_t n)
 {
+    if (push_word(out, s, n))
+        return;
     size_t cut;
     if (is_whole(s, n) || looks_like_url(s, n)) {
         push(out, s, n);
@@ -364,6 +406,8 @@ static void push_core(CaptionTokens *out, const char *s, size_t n)
 // begins where the one before it in the loop ends. A piece with thousands of signs costs one pass over them.
 static void split_piece(CaptionTokens *out, const char *s, size_t n, size_t **ends, size_t *ends_cap)
 {
+    if (push_word(out, s, n))
+        return;
     size_t suffixes = 0, last = 0;
     while (n && n != last && !is_special(s, n)) {
         last = n;
@@ -414,8 +458,9 @@ void caption_tokens_split(CaptionTokens *out, const char *text, size_t n)
     size_t *ends = NULL, ends_cap = 0;
     for (size_t at = 0; at < out->text.len;) {
         size_t begin = at, l, before = out->count;
-        while (at < out->text.len && !is_space_char(char_at(s, out->text.len, at, &l)))
-            at += l;
+        while (at < out->text.len &&
+               ((s[at] > ' ' && s[at] < 127) || !is_space_char(char_at(s, out->text.len, at, &l))))
+            at += s[at] > ' ' && s[at] < 127 ? 1 : l;
         if (at > begin)
             split_piece(out, s + begin, at - begin, &ends, &ends_cap);
         if (at < out->text.len) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "concepts/caption.h"
+#include "concepts/caption_train.h"
 #include "concepts/clip.h"
 #include "concepts/embed.h"
 #include "concepts/mine.h"

@@ -181,11 +181,13 @@ static void parse_chunk(void *ctx, size_t begin, size_t end, size_t worker)
 {
     Batch *b = ctx;
     VcStr *out = &b->found[begin / CHUNK];
+    unsigned flags = b->options->keep_pronouns ? CAPTION_PRONOUNS : 0;
+    flags |= b->options->relations ? CAPTION_RELATIONS : 0;
     vc_str_clear(out);
     for (size_t i = begin; i < end; i++) {
         size_t from = i ? b->ends[i - 1] : 0;
         CaptionParse p;
-        caption_parse(b->parsers[worker], b->text.data + from, b->ends[i] - from, b->options->keep_pronouns, &p);
+        caption_parse(b->parsers[worker], b->text.data + from, b->ends[i] - from, flags, &p);
         for (size_t k = 0; k < p.concept_count; k++)
             put_found(out, VOCABULARY_OBJECT, p.concepts[k], NULL, NULL);
         for (size_t k = 0; b->options->attributes && k < p.attribute_count; k++)

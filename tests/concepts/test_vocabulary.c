@@ -150,7 +150,7 @@ static void the_table_holds_ranks_from_0(void **state)
     put_caption(&f->ws, 1, "A cat sits beside a dog .", true);
     put_caption(&f->ws, 2, "Two dogs on a beach .", true);
     put_caption(&f->ws, 3, "A dog runs on the beach with a cat .", true);
-    put_caption(&f->ws, 4, "A dog sleeps .", true);
+    put_caption(&f->ws, 4, "A dog is sleeping .", true);
     put_caption(&f->ws, 5, "A cat and a cat and a cat .", false); // never stored: a dead link
     VocabularyOptions o = {.min_count = 2};
     VocabularyReport report;

@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     VC_ASSERT(bytes <= 3 * size); // a bad byte becomes three
     CaptionParse parse;
-    caption_parse(parser, text, size, true, &parse);
+    caption_parse(parser, text, size, CAPTION_PRONOUNS | CAPTION_RELATIONS, &parse);
     VC_ASSERT(parse.concept_count <= n);
     for (size_t i = 0; i < parse.concept_count; i++)
         check(parse.concepts[i]);
