@@ -8,6 +8,7 @@ void nn_context_init(NnContext *ctx, VcPool *pool)
     ctx->pool = pool;
     ctx->scratch = vc_arena_create("nn scratch");
     ctx->kernels = nn_kernels();
+    ctx->precision = NN_PRECISION_FP32;
 }
 
 void nn_context_finish(NnContext *ctx)

@@ -14,10 +14,15 @@
 
 struct NnKernels; // nn/kernels/kernels.h
 
+// What matrix products take their factors in: float, or bfloat16 rounded from float as they are packed. Sums are float,
+// and so is all else, either way.
+typedef enum { NN_PRECISION_FP32, NN_PRECISION_BF16 } NnPrecision;
+
 typedef struct {
     VcPool *pool;                    // NULL: one thread
     VcArena *scratch;                // work memory of one op: marked at its begin, released at its end
     const struct NnKernels *kernels; // never NULL: the vector kernels of this processor, or the C reference
+    NnPrecision precision;           // of linear layers; NN_PRECISION_FP32 after nn_context_init. Nothing in double
 } NnContext;
 
 // pool is borrowed and may be NULL; kernels are chosen for vc_cpu_flags(); scratch is made here.

@@ -5,6 +5,10 @@
 // left one once by the task that owns its rows, and the tiles between are kernels of this processor (nn/kernels). On a
 // processor without AVX2, and in the double compilation, the BLAS of nn/gemm.h does the work.
 //
+// With ctx->precision NN_PRECISION_BF16 both factors are rounded to bfloat16 when they are packed; products of two of
+// them are exact in float and are summed in float, so that a result is within 2^-8 x sum |a b| of the exact one. Every
+// processor gives these roundings; how the sums round depends on it (nn/kernels: gemm_tile_bf16).
+//
 // A product is cut into tasks and its terms into blocks by its shape alone; the terms of a result are added in one
 // order. So the result is the same bits for any number of threads. Threads: as the context.
 #pragma once

@@ -106,9 +106,9 @@ typedef void (*NnBack)(void *user, const nn_real *dy, nn_real *dx);
 NnVar *nn_custom(NnTape *t, NnVar *x, nn_real *value, NnShape shape, NnBack back, void *user);
 
 // ---- ops; shapes in brackets, [..,C] any leading dimensions. Details and gradients: nn/ops/ops.h.
-NnVar *nn_linear(NnTape *t, NnVar *x, NnVar *w, NnVar *b);                 // [..,I] [O,I] [O] -> [..,O]; b may be NULL
-NnVar *nn_matmul_nt(NnTape *t, NnVar *a, NnVar *b);                        // [M,K] [N,K] -> a b^T [M,N]
-NnVar *nn_transpose(NnTape *t, NnVar *x);                                  // [M,N] -> [N,M]
+NnVar *nn_linear(NnTape *t, NnVar *x, NnVar *w, NnVar *b); // [..,I] [O,I] [O] -> [..,O]; b may be NULL
+NnVar *nn_matmul_nt(NnTape *t, NnVar *a, NnVar *b);        // [M,K] [N,K] -> a b^T [M,N], in float always
+NnVar *nn_transpose(NnTape *t, NnVar *x);                  // [M,N] -> [N,M]
 NnVar *nn_layer_norm(NnTape *t, NnVar *x, NnVar *g, NnVar *b, double eps); // [..,C] [C] [C] -> [..,C]
 NnVar *nn_gelu(NnTape *t, NnVar *x);
 NnVar *nn_quick_gelu(NnTape *t, NnVar *x);

@@ -25,30 +25,56 @@ static NnVar *like(NnTape *t, const NnVar *x)
 
 // ---- linear
 
-static void linear_backward(NnTape *t, const NnNode *node)
+// The context's precision is for layers; what compares two variables stays in float.
+static NnContext exact(const NnTape *t)
+{
+    NnContext ctx = *nn_tape_context(t);
+    ctx.precision = NN_PRECISION_FP32;
+    return ctx;
+}
+
+static void product_backward(const NnContext *ctx, NnTape *t, const NnNode *node)
 {
     NnVar *x = node->in[0], *w = node->in[1], *b = node->count > 2 ? node->in[2] : NULL;
     const size_t I = w->shape.dim[1], O = w->shape.dim[0];
-    nn_linear_backward(nn_tape_context(t), nn_tape_grad(t, x), nn_tape_grad(t, w), nn_tape_grad(t, b), node->out->grad,
-                       x->value, w->value, x->size / I, I, O);
+    nn_linear_backward(ctx, nn_tape_grad(t, x), nn_tape_grad(t, w), nn_tape_grad(t, b), node->out->grad, x->value,
+                       w->value, x->size / I, I, O);
+}
+
+static void linear_backward(NnTape *t, const NnNode *node)
+{
+    product_backward(nn_tape_context(t), t, node);
 }
 static const NnOp linear_op = {"linear", linear_backward, false};
 
-NnVar *nn_linear(NnTape *t, NnVar *x, NnVar *w, NnVar *b)
+static NnVar *product(const NnContext *ctx, NnTape *t, const NnOp *op, NnVar *x, NnVar *w, NnVar *b)
 {
     VC_ASSERT(w->shape.rank == 2);
     const size_t O = w->shape.dim[0], I = w->shape.dim[1];
     VC_ASSERT(last_dim(x) == I && (!b || b->size == O));
     NnVar *y = nn_tape_var(t, with_last_dim(x->shape, O));
-    nn_linear_forward(nn_tape_context(t), y->value, x->value, w->value, b ? b->value : NULL, x->size / I, I, O);
-    nn_tape_push(t, &linear_op, y, (NnVar *[]){x, w, b}, b ? 3 : 2, NULL, 0);
+    nn_linear_forward(ctx, y->value, x->value, w->value, b ? b->value : NULL, x->size / I, I, O);
+    nn_tape_push(t, op, y, (NnVar *[]){x, w, b}, b ? 3 : 2, NULL, 0);
     return y;
 }
+
+NnVar *nn_linear(NnTape *t, NnVar *x, NnVar *w, NnVar *b)
+{
+    return product(nn_tape_context(t), t, &linear_op, x, w, b);
+}
+
+static void matmul_nt_backward(NnTape *t, const NnNode *node)
+{
+    const NnContext ctx = exact(t);
+    product_backward(&ctx, t, node);
+}
+static const NnOp matmul_nt_op = {"matmul_nt", matmul_nt_backward, false};
 
 NnVar *nn_matmul_nt(NnTape *t, NnVar *a, NnVar *b)
 {
     VC_ASSERT(a->shape.rank == 2);
-    return nn_linear(t, a, b, NULL);
+    const NnContext ctx = exact(t);
+    return product(&ctx, t, &matmul_nt_op, a, b, NULL);
 }
 
 static void transpose_backward(NnTape *t, const NnNode *node)

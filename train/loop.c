@@ -203,6 +203,7 @@ static void open_threads(Run *run)
 {
     run->pool = vc_pool_create(run->options->threads > 0 ? run->options->threads : vc_cpu_count());
     nn_context_init(&run->context, run->pool);
+    run->context.precision = (NnPrecision)run->recipe->precision;
     run->tape = nn_tape_create(&run->context);
     if (run->rank == 0)
         run->evaluator = train_evaluator_create(run->recipe, run->data, run->bpe);

@@ -40,6 +40,7 @@ typedef struct {
     char *name;
     int64_t objective; // TrainObjective
     int64_t seed;
+    int64_t precision; // NnPrecision
 
     TrainPaths records; // folders of record sets; relative ones below the workspace
     double holdout;     // share of the images kept for evaluation, chosen by a hash of their id

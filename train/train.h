@@ -57,6 +57,7 @@ typedef struct {
     double step_seconds; // median
     double images_per_s;
     double gflop_per_s;
+    double product_gflop_per_s; // of a large matrix product in the recipe's precision, on as many threads
     uint64_t peak_rss;
 } TrainBench;
 bool train_bench(const TrainRecipe *recipe, size_t threads, size_t steps, TrainBench *bench, VcErr *err);

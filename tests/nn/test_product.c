@@ -4,6 +4,7 @@
 
 #include "base/cpu.h"
 #include "base/rng.h"
+#include "nn/half.h"
 #include "nn/kernels/kernels.h"
 #include "tests/support/test.h"
 
@@ -31,8 +32,13 @@ static float *copy_of(const float *x, size_t n)
     return v;
 }
 
+static double factor(float x, NnPrecision precision)
+{
+    return (double)(precision == NN_PRECISION_BF16 ? nn_bf16_to_f32(nn_f32_to_bf16(x)) : x);
+}
+
 // Rows of C are longer than N: what lies between them must stay.
-static void check_result(const NnProduct *p, const float *start)
+static void check_result(const NnProduct *p, NnPrecision precision, const float *start)
 {
     for (size_t i = 0; i < p->m; i++) {
         for (size_t j = 0; j < p->ldc; j++) {
@@ -43,8 +49,8 @@ static void check_result(const NnProduct *p, const float *start)
             }
             double sum = (p->add ? (double)old : 0) + (p->bias ? (double)p->bias[j] : 0), size = fabs(sum);
             for (size_t t = 0; t < p->k; t++) {
-                const double a = (double)p->a[p->ta == NN_PLAIN ? i * p->lda + t : t * p->lda + i];
-                const double b = (double)p->b[p->tb == NN_PLAIN ? t * p->ldb + j : j * p->ldb + t];
+                const double a = factor(p->a[p->ta == NN_PLAIN ? i * p->lda + t : t * p->lda + i], precision);
+                const double b = factor(p->b[p->tb == NN_PLAIN ? t * p->ldb + j : j * p->ldb + t], precision);
                 sum += a * b;
                 size += fabs(a * b);
             }
@@ -78,7 +84,7 @@ static void check_shape(NnContext *ctx, VcPool *pool, VcRng *rng, Shape s, int f
     p.c = one;
     ctx->pool = NULL;
     nn_product(ctx, &p);
-    check_result(&p, start);
+    check_result(&p, ctx->precision, start);
     p.c = more;
     ctx->pool = pool;
     nn_product(ctx, &p);
@@ -88,13 +94,14 @@ static void check_shape(NnContext *ctx, VcPool *pool, VcRng *rng, Shape s, int f
         free(all[i]);
 }
 
-static void every_shape_and_level(void **state)
+static void every_shape_and_level(NnPrecision precision)
 {
-    (void)state;
-    static const uint32_t levels[] = {0, VC_CPU_AVX2, VC_CPU_AVX2 | VC_CPU_AVX512};
+    static const uint32_t levels[] = {0, VC_CPU_AVX2, VC_CPU_AVX2 | VC_CPU_AVX512,
+                                      VC_CPU_AVX2 | VC_CPU_AVX512 | VC_CPU_AVX512_BF16};
     VcPool *pool = vc_pool_create(3);
     NnContext ctx;
     nn_context_init(&ctx, NULL);
+    ctx.precision = precision;
     VcRng rng;
     vc_rng_seed(&rng, 1);
     for (size_t l = 0; l < sizeof levels / sizeof *levels; l++) {
@@ -112,8 +119,20 @@ static void every_shape_and_level(void **state)
     vc_pool_destroy(&pool);
 }
 
+static void in_float(void **state)
+{
+    (void)state;
+    every_shape_and_level(NN_PRECISION_FP32);
+}
+
+static void in_bfloat16(void **state)
+{
+    (void)state;
+    every_shape_and_level(NN_PRECISION_BF16);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_shape_and_level)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(in_float), cmocka_unit_test(in_bfloat16)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

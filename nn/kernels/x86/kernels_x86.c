@@ -15,6 +15,10 @@
 #include "nn/kernels/x86/attention_tmpl.h"
 #include "nn/kernels/x86/pack_tmpl.h"
 
+#define HALF(x)     x##_avx2
+#define HALF_TARGET TARGET
+#include "nn/kernels/x86/pack_bf16_tmpl.h"
+
 #define TILE(x)          x##_avx2
 #define TILE_TARGET      TARGET
 #define WORD             float
@@ -53,6 +57,10 @@ TARGET static inline __m256 fma_pairs_avx2(__m256i a, __m256i b, __m256 sum)
 #include "nn/kernels/x86/attention_tmpl.h"
 #include "nn/kernels/x86/pack_tmpl.h"
 
+#define HALF(x)     x##_avx512
+#define HALF_TARGET TARGET
+#include "nn/kernels/x86/pack_bf16_tmpl.h"
+
 #define TILE(x)          x##_avx512
 #define TILE_TARGET      TARGET
 #define WORD             float
@@ -81,9 +89,24 @@ TARGET static inline __m512 fma_pairs_avx512(__m512i a, __m512i b, __m512 sum)
 #define W_FMA(a, b, sum) fma_pairs_avx512(a, b, sum)
 #include "nn/kernels/x86/gemm_tmpl.h"
 
-// With the instruction for pairs.
+// With the instructions for pairs; their rounding flushes denormals.
+#define TARGET_DOT __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+TARGET_DOT static inline __m128 pairs4_dot(const float *x)
+{
+    return _mm_castsi128_ps((__m128i)_mm256_cvtneps_pbh(_mm256_loadu_ps(x)));
+}
+
+TARGET_DOT static inline __m256i pairs8_dot(__m256 first, __m256 second)
+{
+    const __m256i order = _mm256_setr_epi16(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+    return _mm256_permutexvar_epi16(order, (__m256i)_mm256_cvtne2ps_pbh(second, first));
+}
+#define HALF(x)     x##_dot
+#define HALF_TARGET TARGET_DOT
+#include "nn/kernels/x86/pack_bf16_tmpl.h"
+
 #define TILE(x)          x##_bf16_dot
-#define TILE_TARGET      __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#define TILE_TARGET      TARGET_DOT
 #define WORD             uint32_t
 #define WORD_TERMS       2
 #define WORDS            __m512i
@@ -99,8 +122,9 @@ void nn_kernels_init_x86(NnKernels *k, uint32_t flags)
         fill_avx512(k);
         k->gemm_pack = gemm_pack_avx512;
         k->gemm_tile = gemm_tile_avx512;
-        k->gemm_pack_bf16 = gemm_pack_bf16_avx512;
-        k->gemm_tile_bf16 = (flags & VC_CPU_AVX512_BF16) != 0 ? gemm_tile_bf16_dot : gemm_tile_bf16_avx512;
+        const bool pairs = (flags & VC_CPU_AVX512_BF16) != 0;
+        k->gemm_pack_bf16 = pairs ? gemm_pack_bf16_dot : gemm_pack_bf16_avx512;
+        k->gemm_tile_bf16 = pairs ? gemm_tile_bf16_dot : gemm_tile_bf16_avx512;
         k->attention_exp = attention_exp_avx512;
         k->attention_weights = attention_weights_avx512;
         k->attention_slopes = attention_slopes_avx512;

@@ -67,54 +67,8 @@ TARGET static inline __m128 NAME(pairs4)(const float *x)
     return _mm_castsi128_ps(_mm256_castsi256_si128(packed));
 }
 
-TARGET static inline __attribute__((always_inline)) void NAME(pack_bf16)(uint32_t *to, size_t width, const float *x,
-                                                                         size_t ld, int turned, size_t count, size_t k)
+// Columns side by side: the first terms in the low halves of 8 words, the second in the high ones.
+TARGET static inline __m256i NAME(pairs8)(__m256 first, __m256 second)
 {
-    const size_t deep = k / 8 * 8, two = k / 2 * 2;
-    size_t i = 0, whole = count / 4 * 4;
-    if (turned) {
-        for (size_t j = 0; j < whole; j += 4) {
-            const float *from = x + j * ld;
-            for (i = 0; i < deep; i += 8, from += 8)
-                NAME(turn4)
-            ((float *)(void *)(to + i / 2 * width + j), width, NAME(pairs4)(from), NAME(pairs4)(from + ld),
-             NAME(pairs4)(from + 2 * ld), NAME(pairs4)(from + 3 * ld));
-        }
-        nn_kernels_reference()->gemm_pack_bf16(to + deep / 2 * width, width, x + deep, ld, 1, count, k - deep);
-        if (whole < width && deep > 0) {
-            // The columns beside those turned above: packed apart, then laid in place.
-            for (i = 0; i < deep; i += 2) {
-                uint32_t rest[NN_PANEL];
-                nn_kernels_reference()->gemm_pack_bf16(rest, width - whole, x + whole * ld + i, ld, 1, count - whole,
-                                                       2);
-                memcpy(to + i / 2 * width + whole, rest, (width - whole) * sizeof *to);
-            }
-        }
-        return;
-    }
-    whole = count / 8 * 8;
-    whole = whole > width ? width : whole;
-    for (i = 0; i < two; i += 2) {
-        const float *from = x + i * ld;
-        uint32_t *row = to + i / 2 * width;
-        for (size_t j = 0; j < whole; j += 8) {
-            const __m256i low = _mm256_srli_epi32(NAME(round_bf16)(_mm256_loadu_ps(from + j)), 16);
-            const __m256i high = NAME(round_bf16)(_mm256_loadu_ps(from + ld + j));
-            _mm256_storeu_si256((__m256i *)(void *)(row + j), _mm256_blend_epi16(low, high, 0xaa));
-        }
-        if (whole < width)
-            nn_kernels_reference()->gemm_pack_bf16(row + whole, width - whole, from + whole, ld, 0, count - whole, 2);
-    }
-    if (two < k)
-        nn_kernels_reference()->gemm_pack_bf16(to + two / 2 * width, width, x + two * ld, ld, 0, count, 1);
-}
-
-TARGET static void NAME(gemm_pack_bf16)(uint32_t *to, size_t width, const float *x, size_t ld, int turned, size_t count,
-                                        size_t k)
-{
-    if (width == NN_PANEL) {
-        NAME(pack_bf16)(to, NN_PANEL, x, ld, turned, count, k);
-    } else {
-        NAME(pack_bf16)(to, NN_STRIP, x, ld, turned, count, k);
-    }
+    return _mm256_blend_epi16(_mm256_srli_epi32(NAME(round_bf16)(first), 16), NAME(round_bf16)(second), 0xaa);
 }
