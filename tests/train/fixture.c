@@ -105,10 +105,11 @@ static bool make_recipe(Fixture *f, const NnSafetensors *state, VcErr *err)
     const bool levels = vc_json_bool(vc_json_member(f->sizes, "return_hidden_state"), true);
     put_real(s, "loss.hitc", levels ? real(f->sizes, "ita_hidden_weight", 0.1) : 0);
     put_real(s, "loss.mim", vc_json_bool(vc_json_member(f->sizes, "mae"), true) ? 1 : 0);
-    put_whole(s, "loss.hitc_levels", whole(f->sizes, "num_hidden_align", 0));
     const VcJson *list = vc_json_member(f->sizes, "ita_hidden_weights");
+    const size_t depth = (size_t)whole(f->sizes, "num_hidden_align", (int64_t)vc_json_length(list));
+    put_whole(s, "loss.hitc_levels", (int64_t)depth);
     vc_str_put(&weights, "loss.hitc_weights=[");
-    for (size_t i = 0; i < vc_json_length(list); i++)
+    for (size_t i = 0; i < vc_json_length(list) && i < depth; i++)
         vc_str_putf(&weights, "%s%.17g", i ? "," : "", vc_json_number(vc_json_item(list, i), 1));
     vc_str_put(&weights, "]");
     if (vc_json_length(list) > 0)

@@ -178,7 +178,8 @@ static VcJson *describe(const char *const *sets, size_t count, const char *const
     VcStr text = {0};
     VcJson *json;
     memcpy(all, sets, count * sizeof *all);
-    memcpy(all + count, more, more_count * sizeof *all);
+    for (size_t i = 0; i < more_count; i++)
+        all[count + i] = more[i];
     assert_ok(train_recipe_load(&recipe, NULL, all, count + more_count, err));
     assert_ok(train_describe(&recipe, true, &text, err));
     assert_ok(vc_json_parse(&json, text.data, text.len, "description", err));
