@@ -78,9 +78,17 @@ static void squares_chunk(void *arg, size_t begin, size_t end, size_t worker)
 {
     (void)worker;
     const NormJob *job = arg;
-    double sum = 0;
-    for (size_t i = begin; i < end; i++)
+    enum { LANES = 8 }; // sums side by side: none waits for the one before
+    double sums[LANES] = {0}, sum = 0;
+    size_t i = begin;
+    for (; i + LANES <= end; i += LANES) {
+        for (size_t j = 0; j < LANES; j++)
+            sums[j] += (double)job->grad[i + j] * (double)job->grad[i + j];
+    }
+    for (; i < end; i++)
         sum += (double)job->grad[i] * (double)job->grad[i];
+    for (size_t j = 0; j < LANES; j++)
+        sum += sums[j];
     job->partial[begin / NN_CHUNK] = sum;
 }
 

@@ -7,6 +7,7 @@
 #include "nn/kernels/kernels.h"
 
 #include <stdint.h>
+#include <string.h>
 
 #ifndef NN_DOUBLE
 
@@ -81,12 +82,16 @@ static void pack_panels(void *arg, size_t begin, size_t end, size_t worker)
         pack_panel(r, word_at(r->panels, j * NN_PANEL * r->words), j, 0, r->p->k);
 }
 
-static void fill_bias(const NnProduct *p, size_t row, size_t rows, size_t column, size_t columns)
+static void fill_bias(const Round *r, size_t row, size_t rows, size_t column, size_t columns)
 {
+    const NnProduct *p = r->p;
     for (size_t i = row; i < row + rows; i++) {
         nn_real *c = p->c + i * p->ldc + column;
-        for (size_t j = 0; j < columns; j++)
-            c[j] = (p->add ? c[j] : 0) + p->bias[column + j];
+        if (p->add) {
+            r->kernels->add(c, p->bias + column, columns);
+        } else {
+            memcpy(c, p->bias + column, columns * sizeof *c);
+        }
     }
 }
 
@@ -136,7 +141,7 @@ static void run_tasks(void *arg, size_t begin, size_t end, size_t worker)
         t.last = least(t.first + r->group, panels);
         if (p->bias) {
             const size_t column = r->column + t.first * NN_PANEL;
-            fill_bias(p, t.row, t.rows, column, least(t.last * NN_PANEL, r->width) + r->column - column);
+            fill_bias(r, t.row, t.rows, column, least(t.last * NN_PANEL, r->width) + r->column - column);
         }
         for (size_t at = 0; at < p->k; at += r->depth)
             multiply(r, &t, at, least(r->depth, p->k - at));

@@ -123,6 +123,7 @@ NnVar *nn_tape_var(NnTape *t, NnShape shape)
 {
     NnVar *v = view(t, NULL, shape);
     v->value = nn_tape_alloc(t, v->size);
+    v->own = true;
     return v;
 }
 
@@ -256,6 +257,31 @@ nn_real *nn_tape_grad(NnTape *t, NnVar *v)
         nn_zero(t->ctx, v->grad, v->size);
     }
     return v->grad;
+}
+
+nn_real *nn_tape_first_grad(NnTape *t, NnVar *v, bool *add)
+{
+    if (!v || !v->needs_grad)
+        return NULL;
+    *add = v->grad != NULL;
+    if (!v->grad)
+        v->grad = take_grad(t, v->size);
+    return v->grad;
+}
+
+bool nn_tape_may_take(const NnTape *t, const NnVar *v)
+{
+    if (!v->needs_grad)
+        return v->own;
+    const NnNode *last = t->count ? &t->nodes[t->count - 1] : NULL;
+    return v->own && last && last->out == v && last->op->forgets;
+}
+
+NnVar *nn_tape_in_place(NnTape *t, NnVar *v)
+{
+    NnVar *y = view(t, v->value, v->shape);
+    y->own = v->own;
+    return y;
 }
 
 // The op is the identity for its gradient: the first input that has none yet takes over the memory.

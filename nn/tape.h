@@ -57,6 +57,7 @@ typedef struct {
     size_t size;
     size_t param; // index + 1 of a trained parameter, else 0
     bool needs_grad, keep_grad;
+    bool own; // value is memory that an op took for it
 } NnVar;
 
 typedef struct NnTape NnTape;
@@ -112,6 +113,12 @@ NnVar *nn_transpose(NnTape *t, NnVar *x);                  // [M,N] -> [N,M]
 NnVar *nn_layer_norm(NnTape *t, NnVar *x, NnVar *g, NnVar *b, double eps); // [..,C] [C] [C] -> [..,C]
 NnVar *nn_gelu(NnTape *t, NnVar *x);
 NnVar *nn_quick_gelu(NnTape *t, NnVar *x);
+// nn_linear, GELU (quick: x * sigmoid(1.702 x)), nn_linear: [..,I] [F,I] [F] [O,F] [O] -> [..,O]. Keeps the hidden
+// values once, not twice.
+NnVar *nn_mlp(NnTape *t, NnVar *x, NnVar *w1, NnVar *b1, NnVar *w2, NnVar *b2, bool quick);
+// x + dropout(y), for the y that nn_linear or nn_mlp has just made and nobody else reads: the sum takes over y's memory
+// (where y is another's value, it gets memory of its own). p = 0: nothing is drawn.
+NnVar *nn_residual(NnTape *t, NnVar *x, NnVar *y, double p, VcRng *rng);
 NnVar *nn_softmax(NnTape *t, NnVar *x); // over the last dimension
 // q[B,Tq,C], k[B,Tk,C], v[B,Tk,C] -> [B,Tq,C]; scores scaled by 1/sqrt(C/heads). key_mask [B,Tk] added to the scores,
 // by reference, or NULL.

@@ -17,7 +17,7 @@ static void scale_backward(NnTape *t, const NnNode *node)
     NnVar *x = node->in[0];
     nn_scale_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, *c, x->size);
 }
-static const NnOp scale_op = {"scale", scale_backward, false};
+static const NnOp scale_op = {"scale", .backward = scale_backward};
 
 NnVar *nn_scale(NnTape *t, NnVar *x, double c)
 {
@@ -37,7 +37,7 @@ static void scale_by_backward(NnTape *t, const NnNode *node)
     nn_scale_backward_scalar(nn_tape_context(t), nn_tape_grad(t, s), node->out->grad, x->value, *kind, s->value[0],
                              x->size);
 }
-static const NnOp scale_by_op = {"scale_by", scale_by_backward, false};
+static const NnOp scale_by_op = {"scale_by", .backward = scale_by_backward};
 
 NnVar *nn_scale_by(NnTape *t, NnVar *x, NnVar *s, NnScaleKind kind)
 {
@@ -62,7 +62,7 @@ static void cross_entropy_backward(NnTape *t, const NnNode *node)
     nn_cross_entropy_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad[0], x->value, saved->labels,
                               x->shape.dim[0], x->shape.dim[1]);
 }
-static const NnOp cross_entropy_op = {"cross_entropy", cross_entropy_backward, false};
+static const NnOp cross_entropy_op = {"cross_entropy", .backward = cross_entropy_backward};
 
 NnVar *nn_cross_entropy(NnTape *t, NnVar *logits, const int32_t *labels)
 {
@@ -82,7 +82,7 @@ static void soft_cross_entropy_backward(NnTape *t, const NnNode *node)
     nn_soft_cross_entropy_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad[0], x->value, saved->targets,
                                    saved->labels, x->shape.dim[0], x->shape.dim[1]);
 }
-static const NnOp soft_cross_entropy_op = {"soft_cross_entropy", soft_cross_entropy_backward, false};
+static const NnOp soft_cross_entropy_op = {"soft_cross_entropy", .backward = soft_cross_entropy_backward};
 
 NnVar *nn_soft_cross_entropy(NnTape *t, NnVar *logits, const nn_real *targets, const int32_t *labels)
 {
@@ -107,7 +107,7 @@ static void mse_backward(NnTape *t, const NnNode *node)
     nn_mse_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad[0], x->value, saved->targets, saved->weight,
                     x->size / width_of(x), width_of(x));
 }
-static const NnOp mse_op = {"mse", mse_backward, false};
+static const NnOp mse_op = {"mse", .backward = mse_backward};
 
 NnVar *nn_mse(NnTape *t, NnVar *x, const nn_real *target, const nn_real *weight)
 {
@@ -126,7 +126,7 @@ static void sum_backward(NnTape *t, const NnNode *node)
     NnVar *x = node->in[0];
     nn_sum_backward(nn_tape_context(t), nn_tape_grad(t, x), (nn_real)(*factor * (double)node->out->grad[0]), x->size);
 }
-static const NnOp sum_op = {"sum", sum_backward, false};
+static const NnOp sum_op = {"sum", .backward = sum_backward};
 
 static NnVar *scaled_sum(NnTape *t, NnVar *x, double factor)
 {
@@ -156,7 +156,7 @@ static void weighted_sum_backward(NnTape *t, const NnNode *node)
             d[0] += (nn_real)(weights[i] * (double)node->out->grad[0]);
     }
 }
-static const NnOp weighted_sum_op = {"weighted_sum", weighted_sum_backward, false};
+static const NnOp weighted_sum_op = {"weighted_sum", .backward = weighted_sum_backward};
 
 NnVar *nn_weighted_sum(NnTape *t, NnVar *const *x, const double *weights, size_t n)
 {

@@ -13,6 +13,7 @@ typedef struct {
     void (*backward)(NnTape *t, const NnNode *node);
     bool
         pass; // the gradient of every input that has out's size is out's gradient itself: its memory may be handed over
+    bool forgets; // backward does not read out's value
 } NnOp;
 
 struct NnNode {
@@ -32,3 +33,9 @@ void nn_tape_push(NnTape *t, const NnOp *op, NnVar *out, NnVar *const *in, size_
                   size_t saved_size);
 // Where a backward adds the gradient of v: zeroed at first use; NULL when v needs none (or v is NULL).
 nn_real *nn_tape_grad(NnTape *t, NnVar *v);
+// The same where a backward can overwrite: *add tells whether a gradient is there already, to which it must add.
+nn_real *nn_tape_first_grad(NnTape *t, NnVar *v, bool *add);
+// Whether v is what the last op made, and that op does not read it in backward: then its memory may be taken over.
+bool nn_tape_may_take(const NnTape *t, const NnVar *v);
+// A new variable of v's shape in v's memory.
+NnVar *nn_tape_in_place(NnTape *t, NnVar *v);

@@ -37,15 +37,19 @@ static void product_backward(const NnContext *ctx, NnTape *t, const NnNode *node
 {
     NnVar *x = node->in[0], *w = node->in[1], *b = node->count > 2 ? node->in[2] : NULL;
     const size_t I = w->shape.dim[1], O = w->shape.dim[0];
-    nn_linear_backward(ctx, nn_tape_grad(t, x), nn_tape_grad(t, w), nn_tape_grad(t, b), node->out->grad, x->value,
-                       w->value, x->size / I, I, O);
+    bool add;
+    nn_real *dx = nn_tape_first_grad(t, x, &add);
+    if (dx)
+        nn_linear_input_grad(ctx, dx, add, node->out->grad, w->value, x->size / I, I, O);
+    nn_linear_backward(ctx, NULL, nn_tape_grad(t, w), nn_tape_grad(t, b), node->out->grad, x->value, w->value,
+                       x->size / I, I, O);
 }
 
 static void linear_backward(NnTape *t, const NnNode *node)
 {
     product_backward(nn_tape_context(t), t, node);
 }
-static const NnOp linear_op = {"linear", linear_backward, false};
+static const NnOp linear_op = {"linear", linear_backward, .forgets = true};
 
 static NnVar *product(const NnContext *ctx, NnTape *t, const NnOp *op, NnVar *x, NnVar *w, NnVar *b)
 {
@@ -68,7 +72,7 @@ static void matmul_nt_backward(NnTape *t, const NnNode *node)
     const NnContext ctx = exact(t);
     product_backward(&ctx, t, node);
 }
-static const NnOp matmul_nt_op = {"matmul_nt", matmul_nt_backward, false};
+static const NnOp matmul_nt_op = {"matmul_nt", .backward = matmul_nt_backward};
 
 NnVar *nn_matmul_nt(NnTape *t, NnVar *a, NnVar *b)
 {
@@ -82,7 +86,7 @@ static void transpose_backward(NnTape *t, const NnNode *node)
     NnVar *x = node->in[0];
     nn_transpose_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, x->shape.dim[0], x->shape.dim[1]);
 }
-static const NnOp transpose_op = {"transpose", transpose_backward, false};
+static const NnOp transpose_op = {"transpose", .backward = transpose_backward};
 
 NnVar *nn_transpose(NnTape *t, NnVar *x)
 {
@@ -106,7 +110,7 @@ static void layer_norm_backward(NnTape *t, const NnNode *node)
     nn_layer_norm_backward(nn_tape_context(t), nn_tape_grad(t, x), nn_tape_grad(t, g), nn_tape_grad(t, b),
                            node->out->grad, x->value, saved->mean, saved->rstd, g->value, x->size / g->size, g->size);
 }
-static const NnOp layer_norm_op = {"layer_norm", layer_norm_backward, false};
+static const NnOp layer_norm_op = {"layer_norm", .backward = layer_norm_backward};
 
 NnVar *nn_layer_norm(NnTape *t, NnVar *x, NnVar *g, NnVar *b, double eps)
 {
@@ -127,7 +131,7 @@ static void gelu_backward(NnTape *t, const NnNode *node)
     NnVar *x = node->in[0];
     nn_gelu_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, x->value, x->size);
 }
-static const NnOp gelu_op = {"gelu", gelu_backward, false};
+static const NnOp gelu_op = {"gelu", .backward = gelu_backward};
 
 NnVar *nn_gelu(NnTape *t, NnVar *x)
 {
@@ -142,7 +146,7 @@ static void quick_gelu_backward(NnTape *t, const NnNode *node)
     NnVar *x = node->in[0];
     nn_quick_gelu_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, x->value, x->size);
 }
-static const NnOp quick_gelu_op = {"quick_gelu", quick_gelu_backward, false};
+static const NnOp quick_gelu_op = {"quick_gelu", .backward = quick_gelu_backward};
 
 NnVar *nn_quick_gelu(NnTape *t, NnVar *x)
 {
@@ -158,7 +162,7 @@ static void softmax_backward(NnTape *t, const NnNode *node)
     const size_t C = last_dim(x);
     nn_softmax_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, node->out->value, x->size / C, C);
 }
-static const NnOp softmax_op = {"softmax", softmax_backward, false};
+static const NnOp softmax_op = {"softmax", .backward = softmax_backward};
 
 NnVar *nn_softmax(NnTape *t, NnVar *x)
 {
@@ -203,7 +207,7 @@ static void attention_backward(NnTape *t, const NnNode *node)
     nn_attention_backward(nn_tape_context(t), d.q, d.k, d.v, node->out->grad, node->out->value, saved->stats, x.q, x.k,
                           x.v, &saved->a);
 }
-static const NnOp attention_op = {"attention", attention_backward, false};
+static const NnOp attention_op = {"attention", .backward = attention_backward};
 
 NnVar *nn_attend(NnTape *t, NnVar *q, NnVar *k, NnVar *v, const NnAttentionHow *how)
 {
@@ -264,7 +268,7 @@ static void gather_backward(NnTape *t, const NnNode *node)
     nn_gather_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, saved->index, saved->skip,
                        node->out->size / C, x->size / C, C);
 }
-static const NnOp gather_op = {"gather", gather_backward, false};
+static const NnOp gather_op = {"gather", .backward = gather_backward};
 
 static NnVar *gather(NnTape *t, NnVar *x, const int32_t *index, int32_t skip, NnShape shape)
 {
@@ -321,7 +325,7 @@ static void patch_embed_backward(NnTape *t, const NnNode *node)
                             node->out->grad, *columns, w->value, x->shape.dim[0], x->shape.dim[1], x->shape.dim[2],
                             w->shape.dim[2], w->shape.dim[0]);
 }
-static const NnOp patch_embed_op = {"patch_embed", patch_embed_backward, false};
+static const NnOp patch_embed_op = {"patch_embed", .backward = patch_embed_backward};
 
 NnVar *nn_patch_embed(NnTape *t, NnVar *images, NnVar *w, NnVar *b, size_t patch)
 {
@@ -349,7 +353,7 @@ static void add_rows_backward(NnTape *t, const NnNode *node)
     nn_add_backward(nn_tape_context(t), nn_tape_grad(t, a), nn_tape_grad(t, b), node->out->grad, a->size / b->size,
                     b->size);
 }
-static const NnOp add_rows_op = {"add_rows", add_rows_backward, false};
+static const NnOp add_rows_op = {"add_rows", .backward = add_rows_backward};
 
 NnVar *nn_add(NnTape *t, NnVar *a, NnVar *b)
 {
@@ -374,7 +378,7 @@ static void concat_backward(NnTape *t, const NnNode *node)
         at += x->shape.dim[1];
     }
 }
-static const NnOp concat_op = {"concat", concat_backward, false};
+static const NnOp concat_op = {"concat", .backward = concat_backward};
 
 NnVar *nn_concat(NnTape *t, NnVar *const *x, size_t n)
 {
@@ -406,7 +410,7 @@ static void l2_normalize_backward(NnTape *t, const NnNode *node)
     nn_l2_normalize_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, node->out->value, *norm,
                              x->size / C, C);
 }
-static const NnOp l2_normalize_op = {"l2_normalize", l2_normalize_backward, false};
+static const NnOp l2_normalize_op = {"l2_normalize", .backward = l2_normalize_backward};
 
 NnVar *nn_l2_normalize(NnTape *t, NnVar *x)
 {
@@ -429,7 +433,7 @@ static void dropout_backward(NnTape *t, const NnNode *node)
     NnVar *x = node->in[0];
     nn_dropout_backward(nn_tape_context(t), nn_tape_grad(t, x), node->out->grad, saved->mask, saved->p, x->size);
 }
-static const NnOp dropout_op = {"dropout", dropout_backward, false};
+static const NnOp dropout_op = {"dropout", .backward = dropout_backward};
 
 NnVar *nn_dropout(NnTape *t, NnVar *x, double p, VcRng *rng)
 {

@@ -50,6 +50,28 @@ static void quick_gelu_backward_c(nn_real *dx, const nn_real *dy, const nn_real 
     }
 }
 
+static void scale_by(nn_real *d, const nn_real *x, size_t n,
+                     void (*backward)(nn_real *dx, const nn_real *dy, const nn_real *x, size_t n))
+{
+    for (size_t i = 0; i < n; i++) {
+        nn_real term = 0;
+        backward(&term, &d[i], &x[i], 1);
+        d[i] = term;
+    }
+}
+
+static void gelu_again_c(nn_real *y, nn_real *d, const nn_real *x, size_t n)
+{
+    scale_by(d, x, n, gelu_backward_c);
+    gelu_c(y, x, n);
+}
+
+static void quick_gelu_again_c(nn_real *y, nn_real *d, const nn_real *x, size_t n)
+{
+    scale_by(d, x, n, quick_gelu_backward_c);
+    quick_gelu_c(y, x, n);
+}
+
 static void layernorm_c(nn_real *y, nn_real *mean, nn_real *rstd, const nn_real *x, const nn_real *gain,
                         const nn_real *bias, size_t rows, size_t width, nn_real eps)
 {
@@ -252,8 +274,10 @@ static const NnKernels reference = {
     .exp = exp_c,
     .gelu = gelu_c,
     .gelu_backward = gelu_backward_c,
+    .gelu_again = gelu_again_c,
     .quick_gelu = quick_gelu_c,
     .quick_gelu_backward = quick_gelu_backward_c,
+    .quick_gelu_again = quick_gelu_again_c,
     .layernorm = layernorm_c,
     .layernorm_backward = layernorm_backward_c,
     .softmax = softmax_c,

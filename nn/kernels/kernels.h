@@ -47,10 +47,14 @@ typedef struct NnKernels {
     void (*gelu)(nn_real *y, const nn_real *x, size_t n);
     // dx += dy (Phi(x) + x phi(x)). Error of the term: 5e-7 x |dy|.
     void (*gelu_backward)(nn_real *dx, const nn_real *dy, const nn_real *x, size_t n);
+    // y = gelu(x), the same bits as gelu gives, and d *= its slope at x. y may be x. Error of d: 5e-7 x |d|.
+    void (*gelu_again)(nn_real *y, nn_real *d, const nn_real *x, size_t n);
     // y = x sigmoid(1.702 x). In place. 5 ulp + 2e-37.
     void (*quick_gelu)(nn_real *y, const nn_real *x, size_t n);
     // dx += dy s (1 + 1.702 x (1 - s)), s = sigmoid(1.702 x). Error of the term: 5e-7 x |dy|.
     void (*quick_gelu_backward)(nn_real *dx, const nn_real *dy, const nn_real *x, size_t n);
+
+    void (*quick_gelu_again)(nn_real *y, nn_real *d, const nn_real *x, size_t n); // as gelu_again
 
     // y[r] = (x[r] - mean) rstd gain + bias, biased variance, rstd = 1/sqrt(var + eps). gain and bias [C], each may be
     // NULL (1, 0). mean and rstd [R] are written for backward; both may be NULL. In place. Sums in double:

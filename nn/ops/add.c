@@ -65,6 +65,19 @@ void nn_accumulate(const NnContext *ctx, nn_real *dx, const nn_real *x, size_t n
     vc_parallel_for(ctx->pool, n, NN_CHUNK, accumulate_chunk, &job);
 }
 
+static void copy_chunk(void *arg, size_t begin, size_t end, size_t worker)
+{
+    (void)worker;
+    const AddJob *job = arg;
+    memcpy(job->y + begin, job->a + begin, (end - begin) * sizeof *job->y);
+}
+
+void nn_copy(const NnContext *ctx, nn_real *y, const nn_real *x, size_t n)
+{
+    AddJob job = {.a = x, .y = y};
+    vc_parallel_for(ctx->pool, n, 4 * NN_CHUNK, copy_chunk, &job);
+}
+
 static void zero_chunk(void *arg, size_t begin, size_t end, size_t worker)
 {
     (void)worker;

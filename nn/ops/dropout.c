@@ -57,6 +57,20 @@ void nn_dropout_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, c
     vc_parallel_for(ctx->pool, n, NN_CHUNK, backward_chunk, &job);
 }
 
+static void again_chunk(void *arg, size_t begin, size_t end, size_t worker)
+{
+    (void)worker;
+    const DropoutJob *job = arg;
+    for (size_t i = begin; i < end; i++)
+        job->dx[i] = job->saved_mask[i] ? job->dx[i] * job->scale : 0;
+}
+
+void nn_dropout_again(const NnContext *ctx, nn_real *d, const uint8_t *mask, double p, size_t n)
+{
+    DropoutJob job = {.saved_mask = mask, .dx = d, .scale = (nn_real)(1 / (1 - p))};
+    vc_parallel_for(ctx->pool, n, NN_CHUNK, again_chunk, &job);
+}
+
 void nn_dropout_factors(nn_real *factors, double p, uint64_t seed, size_t n)
 {
     const nn_real kept[2] = {0, (nn_real)(1 / (1 - p))};

@@ -19,13 +19,18 @@ void nn_linear_forward(const NnContext *ctx, nn_real *y, const nn_real *x, const
                                  .ldc = O});
 }
 
+void nn_linear_input_grad(const NnContext *ctx, nn_real *dx, bool add, const nn_real *dy, const nn_real *w, size_t R,
+                          size_t I, size_t O)
+{
+    nn_product(
+        ctx, &(NnProduct){.m = R, .n = I, .k = O, .a = dy, .lda = O, .b = w, .ldb = I, .c = dx, .ldc = I, .add = add});
+}
+
 void nn_linear_backward(const NnContext *ctx, nn_real *dx, nn_real *dw, nn_real *db, const nn_real *dy,
                         const nn_real *x, const nn_real *w, size_t R, size_t I, size_t O)
 {
     if (dx)
-        nn_product(
-            ctx,
-            &(NnProduct){.m = R, .n = I, .k = O, .a = dy, .lda = O, .b = w, .ldb = I, .c = dx, .ldc = I, .add = true});
+        nn_linear_input_grad(ctx, dx, true, dy, w, R, I, O);
     if (dw)
         nn_product(ctx, &(NnProduct){.ta = NN_TRANSPOSED,
                                      .m = O,

@@ -24,6 +24,9 @@ void nn_linear_forward(const NnContext *ctx, nn_real *y, const nn_real *x, const
                        size_t I, size_t O);
 void nn_linear_backward(const NnContext *ctx, nn_real *dx, nn_real *dw, nn_real *db, const nn_real *dy,
                         const nn_real *x, const nn_real *w, size_t R, size_t I, size_t O);
+// The gradient of x alone; add false overwrites: a gradient's first term need not find zeros.
+void nn_linear_input_grad(const NnContext *ctx, nn_real *dx, bool add, const nn_real *dy, const nn_real *w, size_t R,
+                          size_t I, size_t O);
 
 // ---- layer_norm.c: y = (x - mean) * rstd * g[C] + b[C], biased variance, rstd = 1/sqrt(var + eps).
 // Saved: mean[R], rstd[R].
@@ -38,6 +41,20 @@ void nn_gelu_forward(const NnContext *ctx, nn_real *y, const nn_real *x, size_t 
 void nn_gelu_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, const nn_real *x, size_t n);
 void nn_quick_gelu_forward(const NnContext *ctx, nn_real *y, const nn_real *x, size_t n);
 void nn_quick_gelu_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, const nn_real *x, size_t n);
+
+// ---- mlp.c: y[R,O] = w2 gelu(w1 x + b1) + b2, x[R,I], w1[F,I], w2[O,F]. Saved: h[R,F], what goes into the activation;
+// NULL when no backward will follow. Backward adds, but for dx with add_dx false, which it overwrites.
+typedef struct {
+    const nn_real *w1, *b1, *w2, *b2;
+    size_t I, F, O;
+    bool quick; // x * sigmoid(1.702 x)
+} NnMlp;
+typedef struct {
+    nn_real *w1, *b1, *w2, *b2; // each may be NULL
+} NnMlpGrads;
+void nn_mlp_forward(const NnContext *ctx, nn_real *y, nn_real *h, const nn_real *x, const NnMlp *m, size_t R);
+void nn_mlp_backward(const NnContext *ctx, nn_real *dx, bool add_dx, const NnMlpGrads *grads, const nn_real *dy,
+                     const nn_real *x, const nn_real *h, const NnMlp *m, size_t R);
 
 // ---- softmax.c: rows of [R,C]. Backward reads the output y. y may be x in forward.
 void nn_softmax_forward(const NnContext *ctx, nn_real *y, const nn_real *x, size_t R, size_t C);
@@ -99,6 +116,7 @@ void nn_add_forward(const NnContext *ctx, nn_real *y, const nn_real *a, const nn
 void nn_add_backward(const NnContext *ctx, nn_real *da, nn_real *db, const nn_real *dy, size_t R, size_t C);
 // dx[n] += x[n].
 void nn_accumulate(const NnContext *ctx, nn_real *dx, const nn_real *x, size_t n);
+void nn_copy(const NnContext *ctx, nn_real *y, const nn_real *x, size_t n); // y[n] = x[n], by all threads
 // x[n] = 0, by all threads: a gradient is zeroed before the first backward adds to it.
 void nn_zero(const NnContext *ctx, nn_real *x, size_t n);
 // y[N,M] = x[M,N]^T; backward of it is itself, adding.
@@ -137,6 +155,8 @@ void nn_mse_backward(const NnContext *ctx, nn_real *dx, nn_real dloss, const nn_
 void nn_dropout_forward(const NnContext *ctx, nn_real *y, uint8_t *mask, const nn_real *x, double p, VcRng *rng,
                         size_t n);
 void nn_dropout_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, const uint8_t *mask, double p, size_t n);
+// The gradient in place: d becomes that of the input.
+void nn_dropout_again(const NnContext *ctx, nn_real *d, const uint8_t *mask, double p, size_t n);
 // factors[n] of 0 and 1/(1-p), a function of the seed alone: for ops that drop values they do not keep.
 void nn_dropout_factors(nn_real *factors, double p, uint64_t seed, size_t n);
 

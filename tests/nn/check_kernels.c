@@ -191,6 +191,39 @@ static void check_quick_gelu_backward(Check *c)
     check_unary_backward(c, c->ref->quick_gelu_backward, c->k->quick_gelu_backward);
 }
 
+typedef void (*AgainFn)(float *, float *, const float *, size_t);
+
+// The function's own bits, and its slope within the bound of the backward.
+static void check_again(Check *c, UnaryFn fn, UnaryBackwardFn slope, AgainFn again)
+{
+    for (size_t w = 0; w < WIDTHS; w++) {
+        for (int form = 0; form < 2 * INPUTS; form++) {
+            const size_t n = widths[w];
+            const bool at_end = form % 2 != 0;
+            Floats x = random_floats(c, n, at_end, (Input)(form / 2)), d = random_floats(c, n, !at_end, PLAIN);
+            Floats y = floats(n, at_end), want = floats(n, true), want_d = floats(n, true), dy = copy_floats(&d, true);
+            if (n > 0)
+                memset(want_d.x, 0, want_d.guard.n);
+            slope(want_d.x, d.x, x.x, n);
+            fn(want.x, x.x, n);
+            again(y.x, d.x, x.x, n);
+            for (size_t i = 0; i < n; i++) {
+                compare(c, "y", n, i, want.x[i], y.x[i], 0);
+                compare(c, "d", n, i, want_d.x[i], d.x[i], 5e-7 * fabs((double)dy.x[i]));
+            }
+            Floats *all[] = {&x, &d, &y, &want, &want_d, &dy};
+            for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+                done(c, all[i]);
+        }
+    }
+}
+
+static void check_gelus_again(Check *c)
+{
+    check_again(c, c->k->gelu, c->ref->gelu_backward, c->k->gelu_again);
+    check_again(c, c->k->quick_gelu, c->ref->quick_gelu_backward, c->k->quick_gelu_again);
+}
+
 // ---- exact ones ----------------------------------------------------------------------------------------------------
 
 static void same_bits(Check *c, const char *what, const Floats *want, const Floats *got, size_t width)
@@ -326,6 +359,7 @@ static const struct {
     {"gelu_backward", check_gelu_backward},
     {"quick_gelu", check_quick_gelu},
     {"quick_gelu_backward", check_quick_gelu_backward},
+    {"gelu_again, quick_gelu_again", check_gelus_again},
     {"layernorm", check_layernorm},
     {"layernorm_backward", check_layernorm_backward},
     {"softmax", check_softmax},

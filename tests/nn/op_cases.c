@@ -84,6 +84,29 @@ static NnVar *quick_gelu(NnTape *t, NnVar *const *x)
     return nn_quick_gelu(t, x[0]);
 }
 
+static NnVar *mlp(NnTape *t, NnVar *const *x)
+{
+    return nn_mlp(t, x[0], x[1], x[2], x[3], x[4], false);
+}
+
+static NnVar *mlp_quick(NnTape *t, NnVar *const *x)
+{
+    NnVar *y = nn_mlp(t, x[0], x[1], x[2], x[3], x[4], true);
+    return nn_mlp(t, nn_add(t, x[0], y), x[1], x[2], x[3], x[4], true); // gradients meet in x and in the weights
+}
+
+// The sum in the memory of what a layer made; beside it sums of what nobody may take.
+static NnVar *residual(NnTape *t, NnVar *const *x)
+{
+    VcRng rng;
+    vc_rng_seed(&rng, 7);
+    NnVar *y = nn_residual(t, x[0], nn_linear(t, x[0], x[1], NULL), 0, NULL);
+    y = nn_residual(t, y, nn_linear(t, y, x[1], NULL), 0.3, &rng);
+    y = nn_residual(t, y, x[0], 0.3, &rng);
+    NnVar *kept = nn_softmax(t, y);
+    return nn_residual(t, y, kept, 0, NULL);
+}
+
 static NnVar *softmax(NnTape *t, NnVar *const *x)
 {
     return nn_softmax(t, x[0]);
@@ -379,6 +402,30 @@ const OpCase op_cases[] = {
      VALUES(1, 0.5)},
     {"gelu", gelu, ONE(SHAPE1(60), SHAPE1(50001)), FD(1e-5, 1e-8), 2e-6, VALUES(2, 0)},
     {"quick_gelu", quick_gelu, ONE(SHAPE1(60), SHAPE1(50001)), FD(1e-5, 1e-8), 2e-6, VALUES(2, 0)},
+    {"mlp",
+     mlp,
+     5,
+     {SHAPE3(2, 3, 4), SHAPE2(6, 4), SHAPE1(6), SHAPE2(5, 6), SHAPE1(5)},
+     {SHAPE3(7, 70, 33), SHAPE2(65, 33), SHAPE1(65), SHAPE2(40, 65), SHAPE1(40)},
+     FD(1e-5, 1e-8),
+     5e-6,
+     VALUES(1, 0)},
+    {"mlp_quick",
+     mlp_quick,
+     5,
+     {SHAPE2(5, 4), SHAPE2(6, 4), SHAPE1(6), SHAPE2(4, 6), SHAPE1(4)},
+     {SHAPE2(501, 33), SHAPE2(65, 33), SHAPE1(65), SHAPE2(33, 65), SHAPE1(33)},
+     FD(1e-5, 1e-6),
+     2e-5,
+     VALUES(0.5, 0)},
+    {"residual",
+     residual,
+     2,
+     {SHAPE2(5, 4), SHAPE2(4, 4)},
+     {SHAPE2(501, 65), SHAPE2(65, 65)},
+     FD(1e-5, 1e-8),
+     2e-5,
+     VALUES(0.3, 0)},
     {"softmax", softmax, ONE(SHAPE2(5, 7), SHAPE2(501, 77)), FD(1e-5, 1e-8), 2e-6, VALUES(2, 0)},
     {"attention",
      attention,

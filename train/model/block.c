@@ -80,9 +80,14 @@ static bool follows(const NnParams *params, size_t a, size_t b)
 
 static NnVar *mlp(const TrainPass *p, const TrainLayer *l, const TrainLayerShape *s, NnVar *x)
 {
-    NnVar *h = train_linear(p, x, l->fc1_w, l->fc1_b);
-    h = s->quick ? nn_quick_gelu(p->tape, h) : nn_gelu(p->tape, h);
-    return train_linear(p, h, l->fc2_w, l->fc2_b);
+    return nn_mlp(p->tape, x, train_var(p, l->fc1_w), train_var(p, l->fc1_b), train_var(p, l->fc2_w),
+                  train_var(p, l->fc2_b), s->quick);
+}
+
+// x + y without dropout; y is what a layer has just made.
+static NnVar *plus(const TrainPass *p, NnVar *x, NnVar *y)
+{
+    return nn_residual(p->tape, x, y, 0, NULL);
 }
 
 // Self-attention over x before its output projection. Dropout is BERT's: 0 for pre-LN blocks.
@@ -131,8 +136,8 @@ NnVar *train_pre_block(const TrainPass *p, const TrainLayer *l, const TrainLayer
 {
     const NnAttentionHow how = {.heads = s->heads, .key_mask = mask, .causal = causal};
     NnVar *a = self_attention(p, l, train_norm(p, x, l->ln1_w, l->ln1_b, s->eps), &how);
-    x = nn_add(p->tape, x, train_linear(p, a, l->out_w, l->out_b));
-    return nn_add(p->tape, x, mlp(p, l, s, train_norm(p, x, l->ln2_w, l->ln2_b, s->eps)));
+    x = plus(p, x, train_linear(p, a, l->out_w, l->out_b));
+    return plus(p, x, mlp(p, l, s, train_norm(p, x, l->ln2_w, l->ln2_b, s->eps)));
 }
 
 NnVar *train_pre_block_pooled(const TrainPass *p, const TrainLayer *l, const TrainLayerShape *s, NnVar *x,
@@ -141,8 +146,9 @@ NnVar *train_pre_block_pooled(const TrainPass *p, const TrainLayer *l, const Tra
     const NnAttentionHow how = {.heads = s->heads, .key_mask = mask};
     NnVar *h = train_norm(p, x, l->ln1_w, l->ln1_b, s->eps);
     NnVar *a = pooled_attention(p, l, nn_token_at(p->tape, h, at), h, &how);
-    NnVar *y = nn_add(p->tape, nn_token_at(p->tape, x, at), train_linear(p, a, l->out_w, l->out_b));
-    return nn_add(p->tape, y, mlp(p, l, s, train_norm(p, y, l->ln2_w, l->ln2_b, s->eps)));
+    NnVar *token = nn_token_at(p->tape, x, at);
+    NnVar *y = plus(p, token, train_linear(p, a, l->out_w, l->out_b));
+    return plus(p, y, mlp(p, l, s, train_norm(p, y, l->ln2_w, l->ln2_b, s->eps)));
 }
 
 TrainKeys train_cross_keys(const TrainPass *p, const TrainLayer *l, NnVar *images)
@@ -156,15 +162,10 @@ TrainKeys train_cross_keys(const TrainPass *p, const TrainLayer *l, NnVar *image
     return (TrainKeys){both, NULL};
 }
 
-static NnVar *drop(const TrainPass *p, NnVar *x)
-{
-    return nn_dropout(p->tape, x, p->dropout, p->rng);
-}
-
 // LN(x + dropout(y)).
 static NnVar *join(const TrainPass *p, const TrainLayerShape *s, NnVar *x, NnVar *y, size_t w, size_t b)
 {
-    return train_norm(p, nn_add(p->tape, x, drop(p, y)), w, b, s->eps);
+    return train_norm(p, nn_residual(p->tape, x, y, p->dropout, p->rng), w, b, s->eps);
 }
 
 NnVar *train_post_layer(const TrainPass *p, const TrainLayer *l, const TrainLayerShape *s, NnVar *x,
@@ -225,8 +226,8 @@ double train_layer_macs(const TrainLayerShape *s, double tokens)
 double train_layer_kept(const TrainLayerShape *s, double tokens)
 {
     double c = (double)s->width, f = (double)s->mlp;
-    // two norms, qkv, attention out, its projection, two sums, the mlp's output; hidden before and after the activation
-    return tokens * (11 * c + 2 * f) + 2 * (double)s->heads * tokens;
+    // two norms, qkv, attention out, two sums; hidden before the activation
+    return tokens * (8 * c + f) + 2 * (double)s->heads * tokens;
 }
 
 double train_cross_macs(const TrainLayerShape *s, double tokens, double image_tokens)

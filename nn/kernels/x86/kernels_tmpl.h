@@ -85,6 +85,21 @@ TARGET static inline V NAME(quick_gelu_slope_v)(V x)
     return V_FMA(V_MUL(V_MUL(s, rest), x), V_SET(1.702F), s); // in this order no finite x overflows
 }
 
+// The function and its slope, from one set of exponentials.
+TARGET static inline V NAME(gelu_both_v)(V x, V *slope)
+{
+    V bell;
+    const V phi = NAME(phi_v)(x, &bell);
+    *slope = V_FMA(V_MUL(x, V_SET(0.398942280F)), bell, phi);
+    return V_MUL(x, phi);
+}
+
+TARGET static inline V NAME(quick_gelu_both_v)(V x, V *slope)
+{
+    *slope = NAME(quick_gelu_slope_v)(x);
+    return NAME(quick_gelu_v)(x);
+}
+
 // ---- loops over elements -------------------------------------------------------------------------------------------
 
 typedef V (*NAME(Fn))(V);
@@ -114,6 +129,25 @@ TARGET static inline __attribute__((always_inline)) void NAME(map_backward)(floa
     }
 }
 
+typedef V (*NAME(BothFn))(V, V *);
+
+// y = f(x), d *= f'(x)
+TARGET static inline __attribute__((always_inline)) void NAME(map_again)(float *y, float *d, const float *x, size_t n,
+                                                                         NAME(BothFn) f)
+{
+    size_t i = 0;
+    V slope;
+    for (; i + LANES <= n; i += LANES) {
+        V_STORE(y + i, f(V_LOAD(x + i), &slope));
+        V_STORE(d + i, V_MUL(V_LOAD(d + i), slope));
+    }
+    if (i < n) {
+        const MASK m = MASK_FIRST(n - i);
+        V_STOREM(y + i, m, f(V_LOADM(m, x + i), &slope));
+        V_STOREM(d + i, m, V_MUL(V_LOADM(m, d + i), slope));
+    }
+}
+
 TARGET static void NAME(exp)(float *y, const float *x, size_t n)
 {
     NAME(map)(y, x, n, NAME(exp_v));
@@ -127,6 +161,16 @@ TARGET static void NAME(gelu)(float *y, const float *x, size_t n)
 TARGET static void NAME(gelu_backward)(float *dx, const float *dy, const float *x, size_t n)
 {
     NAME(map_backward)(dx, dy, x, n, NAME(gelu_slope_v));
+}
+
+TARGET static void NAME(gelu_again)(float *y, float *d, const float *x, size_t n)
+{
+    NAME(map_again)(y, d, x, n, NAME(gelu_both_v));
+}
+
+TARGET static void NAME(quick_gelu_again)(float *y, float *d, const float *x, size_t n)
+{
+    NAME(map_again)(y, d, x, n, NAME(quick_gelu_both_v));
 }
 
 TARGET static void NAME(quick_gelu)(float *y, const float *x, size_t n)
@@ -546,6 +590,8 @@ static void NAME(fill)(NnKernels *k)
     k->gelu_backward = NAME(gelu_backward);
     k->quick_gelu = NAME(quick_gelu);
     k->quick_gelu_backward = NAME(quick_gelu_backward);
+    k->gelu_again = NAME(gelu_again);
+    k->quick_gelu_again = NAME(quick_gelu_again);
     k->layernorm = NAME(layernorm);
     k->layernorm_backward = NAME(layernorm_backward);
     k->softmax = NAME(softmax);

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// The feed-forward part of a transformer block: docs/BACKWARD.md, 1 and 3, one after the other. Rows go through it a
+// few hundred at a time, so that what lies between the layers is still in a cache when the next one reads it; the
+// activation's output is made again in backward instead of being kept.
+#include "nn/kernels/kernels.h"
+#include "nn/ops/chunk.h"
+#include "nn/ops/ops.h"
+#include "nn/product.h"
+
+enum { ROWS = 40 * NN_STRIP };
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+void nn_mlp_forward(const NnContext *ctx, nn_real *y, nn_real *h, const nn_real *x, const NnMlp *m, size_t R)
+{
+    const VcArenaMark mark = vc_arena_mark(ctx->scratch);
+    const size_t most = least(ROWS, R);
+    nn_real *g = vc_arena_alloc(ctx->scratch, most * m->F, sizeof *g);
+    for (size_t r = 0; r < R; r += ROWS) {
+        const size_t rows = least(ROWS, R - r), n = rows * m->F;
+        nn_real *hidden = h ? h + r * m->F : g;
+        nn_linear_forward(ctx, hidden, x + r * m->I, m->w1, m->b1, rows, m->I, m->F);
+        if (m->quick) {
+            nn_quick_gelu_forward(ctx, g, hidden, n);
+        } else {
+            nn_gelu_forward(ctx, g, hidden, n);
+        }
+        nn_linear_forward(ctx, y + r * m->O, g, m->w2, m->b2, rows, m->F, m->O);
+    }
+    vc_arena_release(ctx->scratch, mark);
+}
+
+typedef struct {
+    void (*again)(nn_real *y, nn_real *d, const nn_real *x, size_t n);
+    nn_real *g, *d;
+    const nn_real *h;
+} AgainJob;
+
+static void again_chunk(void *arg, size_t begin, size_t end, size_t worker)
+{
+    (void)worker;
+    const AgainJob *job = arg;
+    job->again(job->g + begin, job->d + begin, job->h + begin, end - begin);
+}
+
+void nn_mlp_backward(const NnContext *ctx, nn_real *dx, bool add_dx, const NnMlpGrads *grads, const nn_real *dy,
+                     const nn_real *x, const nn_real *h, const NnMlp *m, size_t R)
+{
+    const VcArenaMark mark = vc_arena_mark(ctx->scratch);
+    const size_t most = least(ROWS, R);
+    nn_real *g = vc_arena_alloc(ctx->scratch, most * m->F, sizeof *g);
+    nn_real *d = vc_arena_alloc(ctx->scratch, most * m->F, sizeof *d);
+    for (size_t r = 0; r < R; r += ROWS) {
+        const size_t rows = least(ROWS, R - r);
+        const nn_real *out = dy + r * m->O, *in = x + r * m->I;
+        nn_linear_input_grad(ctx, d, false, out, m->w2, rows, m->F, m->O);
+        AgainJob job = {m->quick ? ctx->kernels->quick_gelu_again : ctx->kernels->gelu_again, g, d, h + r * m->F};
+        vc_parallel_for(ctx->pool, rows * m->F, NN_CHUNK, again_chunk, &job);
+        nn_linear_backward(ctx, NULL, grads->w2, grads->b2, out, g, m->w2, rows, m->F, m->O);
+        nn_linear_backward(ctx, NULL, grads->w1, grads->b1, d, in, m->w1, rows, m->I, m->F);
+        if (dx)
+            nn_linear_input_grad(ctx, dx + r * m->I, add_dx, d, m->w1, rows, m->I, m->F);
+    }
+    vc_arena_release(ctx->scratch, mark);
+}
