@@ -4,8 +4,9 @@ BUILD ?= build
 DEMO_OUT ?= demo-out
 PREFIX ?= /usr/local
 MESON_FLAGS ?=
+RESULTS_MINUTES ?= 10
 
-.PHONY: all setup test demo install clean format check tidy
+.PHONY: all setup test demo results install clean format check tidy
 
 all: setup $(BUILD)/build.ninja
 	@ninja -C $(BUILD) $(if $(V),-v,--quiet)
@@ -23,6 +24,10 @@ test: all
 
 demo: all
 	@sh demo/run.sh $(BUILD) $(DEMO_OUT)
+
+# What each part of the objective does in a fixed time: 15 runs of RESULTS_MINUTES each, into docs/RESULTS.md.
+results: demo
+	@sh demo/results.sh $(BUILD) $(DEMO_OUT) $(RESULTS_MINUTES)
 
 install: all
 	@meson install -C $(BUILD) --no-rebuild

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 struct VcProgress {
@@ -15,7 +16,7 @@ struct VcProgress {
     uint64_t total, done, failed;
     double start, last;
     bool terminal;
-    char note[96];
+    char note[224];
 };
 
 VcProgress *vc_progress_begin(const char *what, const char *unit, uint64_t total)
@@ -69,6 +70,10 @@ static void print_line(VcProgress *p, double now, bool last)
         ADD(", %s", p->note);
 #undef ADD
     if (p->terminal) {
+        // A line that wraps could not be written over: what does not fit is left out.
+        struct winsize size;
+        if (!last && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 && strlen(line) >= size.ws_col)
+            line[size.ws_col - 1] = '\0';
         fprintf(stderr, "\r\033[K%s%s", line, last ? "\n" : "");
     } else {
         fprintf(stderr, "%s\n", line);
