@@ -35,7 +35,7 @@ typedef struct {
     const char *show, *metric;
     bool resume, restart, dry_run, keys, list, plot, tensorboard;
     double timeout;
-    int64_t stop_at;
+    int64_t stop_at, keep;
     CliList sets;
 } Options;
 
@@ -156,6 +156,7 @@ int cmd_train(int argc, char **argv)
          "draw the runs given instead of a recipe in one picture (--out FILE.svg|.png)", 0, 0},
         {"metric", 0, CLI_STRING, &o.metric, "NAME", "with --plot: a number of metrics.jsonl instead of the loss", 0,
          0},
+        {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints that stay, the newest: --set checkpoint.keep=N", 1, 1000},
         {"tensorboard", 0, CLI_FLAG, &o.tensorboard, NULL, "write DIR/tensorboard/ for TensorBoard too", 0, 0},
         {"mpi-timeout", 0, CLI_REAL, &o.timeout, "S", "under mpirun: seconds until a silent process counts as lost", 1,
          1e6},
@@ -166,6 +167,12 @@ int cmd_train(int argc, char **argv)
     bool shown;
     if (!cli_parse(&ctx, argc, argv, &help, options, &shown, &err))
         return cli_error(&err);
+    char keep[40];
+    if (o.keep > 0) {
+        snprintf(keep, sizeof keep, "checkpoint.keep=%" PRId64, o.keep);
+        o.sets.items = vc_realloc(o.sets.items, o.sets.count + 1, sizeof *o.sets.items);
+        o.sets.items[o.sets.count++] = keep;
+    }
     int status = CLI_OK;
     if (!shown && o.keys) {
         VcStr text = {0};

@@ -41,6 +41,7 @@ cp vicha-small.json demo
 
 expect 2 "there are demo, vicha-1m" "$VICHA" train vicha-2m --out run
 expect 2 "did you mean 'optim.lr'?" "$VICHA" train vicha-small --out run --set optim.lrr=1
+expect 2 "--keep" "$VICHA" train vicha-small --out run --keep 0
 expect 2 "where to?" "$VICHA" train vicha-small
 expect 2 "give one RECIPE" "$VICHA" train --out run
 expect 2 "'vicha train --list' names them" "$VICHA" train --show nothing

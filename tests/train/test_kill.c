@@ -14,10 +14,11 @@
 extern char **environ;
 
 static char *folder;
+static const char *recipe_file = "recipe.json";
 
 static pid_t start(const char *out)
 {
-    char *recipe = vc_path_join(folder, "recipe.json"), threads[] = "1";
+    char *recipe = vc_path_join(folder, recipe_file), threads[] = "1";
     char *program = getenv("VICHA");
     assert_non_null(program);
     char *path = vc_path_join(folder, out);
@@ -66,13 +67,15 @@ static bool run_and_kill(const char *out, int events)
     return WIFSIGNALED(status);
 }
 
+static const char *whole = "whole"; // the run that nobody disturbs
+
 static void assert_same(const char *out, const char *file)
 {
     char *data[2];
     size_t n[2];
     for (int i = 0; i < 2; i++) {
         VcStr path = {0};
-        vc_str_putf(&path, "%s/%s/%s", folder, i ? out : "whole", file);
+        vc_str_putf(&path, "%s/%s/%s", folder, i ? out : whole, file);
         assert_ok(vc_read_file(&data[i], &n[i], path.data, 1 << 26, err));
         vc_str_finish(&path);
     }
@@ -104,6 +107,26 @@ static void test_kill(void **state)
     }
     print_message("# killed %zu times\n", kills);
     assert_true(kills >= 7);
+}
+
+// The same with teachers, queues and all losses.
+static void test_kill_vicha(void **state)
+{
+    (void)state;
+    recipe_file = "vicha.json";
+    whole = "vicha-whole";
+    assert_false(run_and_kill(whole, 1 << 30));
+    size_t kills = 0;
+    for (int tries = 0; run_and_kill("vicha-killed", 9 + tries); tries++)
+        kills++;
+    assert_same("vicha-killed", "model/model.safetensors");
+    assert_same("vicha-killed", "checkpoints/step-00000012/model.safetensors");
+    assert_same("vicha-killed", "checkpoints/step-00000012/optimizer.safetensors");
+    assert_same("vicha-killed", "checkpoint.best.safetensors");
+    print_message("# killed %zu times\n", kills);
+    assert_true(kills >= 2);
+    recipe_file = "recipe.json";
+    whole = "whole";
 }
 
 // SIGTERM while a checkpoint is being written: that one is finished, the run stops after the step it is in, with status
@@ -145,24 +168,33 @@ static void test_stop_in_a_save(void **state)
     }
 }
 
-int main(void)
+static void write_recipe(const char *name, const char *const *sets, size_t count)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kill), cmocka_unit_test(test_stop_in_a_save)};
-    vc_log_set_level(VC_LOG_QUIET);
-    folder = test_temp_folder();
-    scene_records(folder, "records", 80, true, SIZE_MAX);
     TrainRecipe recipe;
-    const char *sets[] = {"train.steps=30", "checkpoint.every=3", "log.every=1", "eval.every=8", "train.batch=8"};
-    scene_recipe(&recipe, sets, 5);
+    scene_recipe(&recipe, sets, count);
     VcStr text = {0};
     train_recipe_write(&recipe, &text);
-    char *path = vc_path_join(folder, "recipe.json");
+    char *path = vc_path_join(folder, name);
     VcErr err;
     if (!vc_write_file(path, text.data, text.len, &err))
-        return 1;
+        exit(1);
     free(path);
     vc_str_finish(&text);
     train_recipe_finish(&recipe);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kill), cmocka_unit_test(test_kill_vicha),
+                                       cmocka_unit_test(test_stop_in_a_save)};
+    vc_log_set_level(VC_LOG_QUIET);
+    folder = test_temp_folder();
+    scene_records(folder, "records", 80, true, SIZE_MAX);
+    const char *clip[] = {"train.steps=30", "checkpoint.every=3", "log.every=1", "eval.every=8", "train.batch=8"};
+    const char *vicha[] = {"objective=vicha", "train.steps=12", "checkpoint.every=2", "log.every=1",
+                           "eval.every=5",    "train.batch=8",  "model.queue=24",     "model.text.layers=4"};
+    write_recipe("recipe.json", clip, 5);
+    write_recipe("vicha.json", vicha, 8);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     test_temp_remove(&folder);
     return failed;
