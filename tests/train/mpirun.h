@@ -4,11 +4,6 @@
 
 #include "tests/support/test.h"
 
-static inline bool mpirun_there(void)
-{
-    return system("command -v mpirun >/dev/null 2>&1") == 0;
-}
-
 static inline void mpirun_environment(void)
 {
     static const char *const settings[][2] = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
@@ -20,4 +15,10 @@ static inline void mpirun_environment(void)
                                               {"OMPI_MCA_btl_vader_single_copy_mechanism", "none"}};
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         setenv(settings[i][0], settings[i][1], 1);
+}
+
+// Whether mpirun can start two processes here. After mpirun_environment.
+static inline bool mpirun_works(void)
+{
+    return system("mpirun -n 2 true >/dev/null 2>&1") == 0;
 }
