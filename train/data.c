@@ -4,10 +4,13 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "train/pixels.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 
 struct TrainData {
     const TrainRecipe *recipe;
@@ -21,6 +24,7 @@ struct TrainData {
     int32_t mask;  // number of [MASK] in it
     char fingerprint[65];
     TrainCache *cache;
+    atomic_bool *listed; // of a record: named as bad; NULL unless data.on_bad is list
 };
 
 // Not the run's seed: runs with other seeds are judged on the same images.
@@ -41,15 +45,50 @@ void train_data_close(TrainData **data)
     free(d->readers);
     free(d->first);
     free(d->shards);
+    free(d->listed);
     train_cache_destroy(&d->cache);
     free(d);
     *data = NULL;
 }
 
+// The first record, or the first that can be read where bad ones may be passed over.
+static bool first_good(const TrainData *d, const IndexReader *reader, IndexRecord *record, VcErr *err)
+{
+    bool ok = index_reader_get(reader, 0, record, err);
+    for (uint64_t i = 1; !ok && d->recipe->on_bad != TRAIN_BAD_STOP && i < index_reader_total(reader); i++)
+        ok = index_reader_get(reader, i, record, err);
+    return ok;
+}
+
+// A few records, spread over the set: when all are smaller than the model's input, the set was made for another model.
+static bool check_sizes(const TrainData *d, const IndexReader *reader, VcErr *err)
+{
+    enum { PROBES = 8 };
+    const uint64_t total = index_reader_total(reader);
+    int64_t largest = 0;
+    if (d->recipe->upscale)
+        return true;
+    for (uint64_t i = 0; i < PROBES && largest < d->recipe->image_size; i++) {
+        IndexRecord record;
+        ExtractImage image = {0};
+        if (!index_reader_get(reader, i * total / PROBES, &record, NULL) || !train_pixels_load(&image, &record, NULL))
+            continue; // met again in training, where data.on_bad says what to do
+        const int64_t side = image.width < image.height ? image.width : image.height;
+        largest = side > largest ? side : largest;
+        extract_image_finish(&image);
+    }
+    if (largest == 0 || largest >= d->recipe->image_size)
+        return true;
+    return vc_fail(err, VC_ERR_USAGE,
+                   "the images of '%s' have short sides of %" PRId64 " pixels, below image.size %" PRId64
+                   ": extract larger ones, lower image.size, or say image.upscale=true",
+                   index_reader_dir(reader), largest, d->recipe->image_size);
+}
+
 static bool check_columns(const TrainData *d, const IndexReader *reader, VcErr *err)
 {
     IndexRecord record;
-    if (!index_reader_get(reader, 0, &record, err))
+    if (!first_good(d, reader, &record, err))
         return false;
     const char *lacks = NULL;
     if (d->recipe->objective == TRAIN_CLIP) {
@@ -114,7 +153,7 @@ static bool open_set(TrainData *d, size_t i, const char *workspace, VcErr *err)
         d->shards[d->shard_count++] = index_reader_shard_total(reader, s);
     if (index_reader_total(reader) == 0)
         return vc_fail(err, VC_ERR_FORMAT, "records '%s' are empty", index_reader_dir(reader));
-    return check_columns(d, reader, err);
+    return check_columns(d, reader, err) && check_sizes(d, reader, err);
 }
 
 static void make_fingerprint(TrainData *d)
@@ -163,6 +202,7 @@ bool train_data_open(TrainData **out, const TrainRecipe *recipe, const char *wor
         train_data_close(&d);
         return false;
     }
+    d->listed = recipe->on_bad == TRAIN_BAD_LIST ? vc_calloc(d->total, sizeof *d->listed) : NULL;
     d->cache = train_cache_create(d->total, (size_t)recipe->cache_mib << 20);
     *out = d;
     return true;
@@ -205,6 +245,12 @@ bool train_data_get(const TrainData *data, uint64_t record, IndexRecord *out, Vc
     while (data->first[set] > record)
         set--;
     return index_reader_get(data->readers[set], record - data->first[set], out, err);
+}
+
+void train_data_list_bad(const TrainData *data, uint64_t record, const VcErr *why)
+{
+    if (data->listed && !atomic_exchange(&data->listed[record], true))
+        vc_warn("passed over: %s", why->text);
 }
 
 IndexOrder *train_data_order(const TrainData *data, uint64_t epoch)

@@ -11,8 +11,9 @@
 typedef struct TrainData TrainData;
 
 // Opens recipe->records (relative ones below `workspace`) with every check of the format as records are read. A set
-// without what the objective needs (captions; token ids and concepts for vicha-itc), and a training or held-out part
-// too small for a batch, are errors that say so.
+// without what the objective needs (captions; token ids and concepts for vicha), one of another vocabulary, one whose
+// pictures are all smaller than image.size, and a training part too small for a batch are errors that say so.
+// extract_image_init comes first.
 bool train_data_open(TrainData **out, const TrainRecipe *recipe, const char *workspace, VcErr *err);
 // Whether the training part fills a batch of `pairs`: of recipe->batch at open, of all ranks together in a parallel
 // run.
@@ -30,6 +31,8 @@ const char *train_data_fingerprint(const TrainData *data); // 64 hex digits, of 
 
 TrainCache *train_data_cache(const TrainData *data); // of the records' pixels
 bool train_data_get(const TrainData *data, uint64_t record, IndexRecord *out, VcErr *err);
+// With data.on_bad list: says on standard error which record was passed over and why, once a run.
+void train_data_list_bad(const TrainData *data, uint64_t record, const VcErr *why);
 IndexOrder *train_data_order(const TrainData *data, uint64_t epoch);
 
 // How many captions a record has, and the i-th of them: its text appended to `text`, and where its token ids lie in

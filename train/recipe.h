@@ -16,7 +16,7 @@ typedef enum { TRAIN_CLIP, TRAIN_VICHA } TrainObjective;
 typedef enum { TRAIN_QUICK_GELU, TRAIN_GELU } TrainActivation;
 typedef enum { TRAIN_SCHEDULE_STEP, TRAIN_SCHEDULE_EPOCH } TrainScheduleKind;
 typedef enum { TRAIN_INIT_OPENAI, TRAIN_INIT_STRUCTURED } TrainInit;
-typedef enum { TRAIN_BAD_STOP, TRAIN_BAD_SKIP } TrainOnBad;
+typedef enum { TRAIN_BAD_STOP, TRAIN_BAD_SKIP, TRAIN_BAD_LIST } TrainOnBad;
 typedef enum { TRAIN_CANDIDATES_ALL, TRAIN_CANDIDATES_OWN } TrainCandidates;
 typedef enum { TRAIN_DUPLICATES_SHARE, TRAIN_DUPLICATES_IGNORE } TrainDuplicates;
 
@@ -48,6 +48,7 @@ typedef struct {
 
     int64_t image_size;
     double crop_min, crop_max, ratio_max; // area share and largest aspect ratio of RandomResizedCrop
+    bool upscale;                         // accept records whose pictures are smaller than the input
     bool flip;
     int64_t randaugment_n; // operations drawn
     double randaugment_m;  // their level

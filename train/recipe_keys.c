@@ -32,10 +32,13 @@ const RecipeKey recipe_keys[] = {
      "shards shuffled together, 0 = all (see the reading order in docs/FORMATS.md)"},
     {"data.cache_mib", KEY_INT, AT(cache_mib), "512", 0, 1 << 20, NULL, true,
      "memory for decoded images, MiB: what fits is decoded once and not in every epoch"},
-    {"data.on_bad", KEY_CHOICE, AT(on_bad), "\"stop\"", 0, 0, "stop|skip", false,
-     "a record that cannot be used: stop, or count it and take the next image in its place"},
+    {"data.on_bad", KEY_CHOICE, AT(on_bad), "\"stop\"", 0, 0, "stop|skip|list", false,
+     "a record that cannot be used: stop; or count it and take the next one in its place; list: also say which and "
+     "why"},
 
     {"image.size", KEY_INT, AT(image_size), "64", 8, 1024, NULL, false, "pixels on a side of the model's input"},
+    {"image.upscale", KEY_BOOL, AT(upscale), "false", 0, 0, NULL, true,
+     "accept records whose pictures are all smaller than image.size"},
     {"image.crop_min", KEY_REAL, AT(crop_min), "0.6", 0.01, 1, NULL, false, "smallest area share of the random crop"},
     {"image.crop_max", KEY_REAL, AT(crop_max), "1", 0.01, 1, NULL, false, "largest area share of the random crop"},
     {"image.ratio_max", KEY_REAL, AT(ratio_max), "1.3333333333333333", 1, 4, NULL, false,

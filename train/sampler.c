@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "extract/extract.h"
 #include "train/augment.h"
+#include "train/pixels.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -97,42 +98,6 @@ TrainCrop train_random_crop(VcRng *rng, int width, int height, double area_min, 
     return (TrainCrop){(width - w) / 2, (height - h) / 2, w, h};
 }
 
-// Pixels of a record as RGB, whatever form it has them in. Freed with extract_image_finish.
-static bool load_pixels(const IndexRecord *record, ExtractImage *out, VcErr *err)
-{
-    ExtractImage image = {0};
-    if (record->image_form == INDEX_IMAGE_ENCODED) {
-        if (!extract_image_decode(&image, record->image, record->image_bytes, err))
-            return false;
-    } else if (record->image_form == INDEX_IMAGE_Z) {
-        uint32_t width, height, channels;
-        if (!index_image_z_decode(record->image, record->image_bytes, &image.pixels, &width, &height, &channels, err))
-            return false;
-        image.width = (int)width;
-        image.height = (int)height;
-        image.channels = (int)channels;
-        image.mode = channels == 1 ? EXTRACT_GRAY : EXTRACT_RGB;
-    } else {
-        image.width = (int)record->width;
-        image.height = (int)record->height;
-        image.channels = (int)record->channels;
-        image.mode = record->channels == 1 ? EXTRACT_GRAY : EXTRACT_RGB;
-        image.pixels = vc_alloc(record->image_bytes, 1);
-        memcpy(image.pixels, record->image, record->image_bytes);
-    }
-    if (image.mode == EXTRACT_RGB && image.channels == 3) {
-        *out = image;
-        return true;
-    }
-    if (image.channels != 1 && record->image_form != INDEX_IMAGE_ENCODED) {
-        extract_image_finish(&image);
-        return vc_fail(err, VC_ERR_FORMAT, "pixels of %u channels; expected 1 or 3", record->channels);
-    }
-    extract_image_flatten(out, &image);
-    extract_image_finish(&image);
-    return true;
-}
-
 // torchvision crops before it resizes: pixels outside the crop do not shine in.
 static void resize_crop(TrainSampler *s, const TrainPixels *image, TrainCrop crop)
 {
@@ -171,7 +136,7 @@ static const TrainPixels *find_pixels(TrainSampler *s, const IndexRecord *record
     if (kept)
         return kept;
     ExtractImage image = {0};
-    if (!load_pixels(record, &image, err))
+    if (!train_pixels_load(&image, record, err))
         return NULL;
     VC_ASSERT(image.pixels && image.width > 0 && image.height > 0);
     size_t bytes = 3 * (size_t)image.width * (size_t)image.height;
@@ -403,6 +368,7 @@ bool train_sampler_fill(TrainSampler *s, TrainBatch *b, size_t count, bool evalu
                     *err = bad;
                 return false;
             }
+            train_data_list_bad(s->data, number, &bad);
             b->skipped++;
             b->records[i] = number = next_of_part(s->data, number);
             bad = (VcErr){0};

@@ -113,9 +113,9 @@ static void test_same_embeddings(void **state)
     const char *odd[] = {"train.steps=15",        "model.activation=gelu", "model.vision.width=60",
                          "model.vision.heads=5",  "model.vision.mlp=100",  "model.vision.layers=3",
                          "model.text.width=36",   "model.text.heads=3",    "model.text.layers=1",
-                         "model.proj=20",         "image.size=48",         "model.vision.patch=12",
-                         "model.text.context=24", "tokenizer.learn=530"};
-    train_and_open(&e, "odd", odd, 14);
+                         "model.proj=20",         "image.size=48",         "image.upscale=true",
+                         "model.vision.patch=12", "model.text.context=24", "tokenizer.learn=530"};
+    train_and_open(&e, "odd", odd, 15);
     compare(&e);
     finish(&e);
 }

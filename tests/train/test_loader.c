@@ -379,6 +379,124 @@ static void test_bad_record(void **state)
     assert_memory_equal(hashes[0], hashes[1], sizeof hashes[0]);
 }
 
+// Whatever batch of two epochs a loader starts at, it gives what a loader gives that was never stopped: with records
+// whose picture is cut, with records whose CRC is wrong, with small pools, for any share and number of workers.
+static void check_resume_anywhere(const char *const *sets, size_t count, uint64_t ranks)
+{
+    enum { MOST = 64 };
+    uint64_t expected[MOST];
+    World w;
+    open_world(&w, sets, count);
+    const TrainShare share = {ranks - 1, ranks};
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, &share, 0, 0);
+    const uint64_t batches = train_loader_batches(loader);
+    const TrainBatch *b;
+    size_t skipped = 0;
+    assert_in_range(batches, 2, MOST / 2 - 1);
+    for (uint64_t k = 0; k < 2 * batches + 2; k++) {
+        assert_ok(train_loader_next(loader, &b, err));
+        expected[k] = hash_batch(b, 32);
+        skipped += b->skipped;
+    }
+    train_loader_destroy(&loader);
+    assert_true(skipped > 0);
+    for (uint64_t start = 0; start < 2 * batches; start++) {
+        loader = train_loader_create(&w.recipe, w.data, w.bpe, &share, start / batches, start % batches);
+        for (uint64_t k = start; k < start + 3 && k < 2 * batches + 2; k++) {
+            assert_ok(train_loader_next(loader, &b, err));
+            assert_int_equal(b->epoch, k / batches);
+            assert_int_equal(b->number, k % batches);
+            assert_true(hash_batch(b, 32) == expected[k]);
+        }
+        train_loader_destroy(&loader);
+    }
+    close_world(&w);
+}
+
+static void test_resume_anywhere(void **state)
+{
+    (void)state;
+    static const char *const itc[] = {"objective=vicha",  "data.records=[\"damaged\", \"broken\"]",
+                                      "data.on_bad=skip", "data.window=2",
+                                      "data.holdout=0.1", "train.batch=5",
+                                      "data.workers=3",   "data.prefetch=3",
+                                      "image.flip=true",  "image.randaugment_n=2",
+                                      "model.queue=0"};
+    check_resume_anywhere(itc, 11, 1);
+    static const char *const clip[] = {"data.records=[\"broken\", \"damaged\"]", "data.on_bad=skip", "data.holdout=0",
+                                       "data.cache_mib=0", "train.batch=4"};
+    check_resume_anywhere(clip, 5, 3);
+}
+
+// With data.on_bad list a bad record is named, once a run.
+static void test_listed(void **state)
+{
+    (void)state;
+    World w;
+    const char *sets[] = {"data.records=[\"damaged\", \"broken\"]", "data.on_bad=list", "data.holdout=0",
+                          "data.workers=3", "train.batch=8"};
+    open_world(&w, sets, 5);
+    char *path = vc_path_join(folder, "stderr.txt"), *text = NULL;
+    fflush(stderr);
+    const int kept = dup(2);
+    FILE *file = freopen(path, "w", stderr);
+    TrainLoader *loader = train_loader_create(&w.recipe, w.data, w.bpe, NULL, 0, 0);
+    const TrainBatch *b;
+    bool ok = file != NULL;
+    size_t skipped = 0;
+    for (uint64_t k = 0; ok && k < 3 * train_loader_batches(loader); k++) {
+        ok = train_loader_next(loader, &b, NULL);
+        skipped += ok ? b->skipped : 0;
+    }
+    train_loader_destroy(&loader);
+    fflush(stderr);
+    dup2(kept, 2);
+    close(kept);
+    assert_true(ok);
+    assert_int_equal(skipped, 6); // two records, three epochs
+    assert_ok(vc_read_file(&text, NULL, path, 1 << 20, err));
+    size_t lines = 0;
+    for (const char *p = text; (p = strstr(p, "passed over: ")) != NULL; p++)
+        lines++;
+    assert_int_equal(lines, 2);
+    assert_non_null(strstr(text, "record 0: its CRC is not the one in the side index"));
+    assert_non_null(strstr(text, "record 57 (image 18)"));
+    free(text);
+    free(path);
+    close_world(&w);
+}
+
+// Recipe and records that do not fit each other.
+static void test_unfit_sets(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sets[3];
+        const char *words;
+    } cases[] = {
+        {{"image.size=48", "name=x", "name=x"}, "have short sides of 40 pixels, below image.size 48"},
+        {{"objective=vicha", "tokenizer.words=20", "name=x"}, "is negative or at or over 20"},
+        {{"data.records=damaged", "name=x", "name=x"}, "record 0: its CRC is not the one in the side index"},
+        {{"data.records=broken", "data.on_bad=skip", "train.batch=40"}, "do not fill a batch of 40"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        TrainRecipe recipe;
+        TrainData *data = NULL;
+        scene_recipe(&recipe, cases[i].sets, 3);
+        assert_error(train_data_open(&data, &recipe, folder, err), cases[i].words);
+        train_recipe_finish(&recipe);
+    }
+    TrainRecipe recipe;
+    TrainData *data = NULL;
+    const char *upscale[] = {"image.size=48", "image.upscale=true"};
+    scene_recipe(&recipe, upscale, 2);
+    assert_ok(train_data_open(&data, &recipe, folder, err));
+    train_data_close(&data);
+    train_recipe_finish(&recipe);
+    const char *one[] = {"train.batch=1"};
+    assert_error(train_recipe_load(&recipe, NULL, one, 1, err), "'train.batch' is 1, expected 2 to");
+}
+
 static void test_wrong_sets(void **state)
 {
     (void)state;
@@ -422,6 +540,25 @@ static void test_two_sets(void **state)
     close_world(&w);
 }
 
+// Flips a bit in the middle of the first record of a set: only its CRC tells.
+static void damage_first_record(const char *name)
+{
+    VcStr path = {0};
+    vc_str_putf(&path, "%s/%s/shard.00000.mds", folder, name);
+    FILE *file = fopen(path.data, "r+b");
+    uint32_t at[2];
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 4, SEEK_SET), 0);
+    assert_int_equal(fread(at, 4, 2, file), 2);
+    const long middle = (long)(at[0] + (at[1] - at[0]) / 2);
+    assert_int_equal(fseek(file, middle, SEEK_SET), 0);
+    const int byte = fgetc(file);
+    assert_int_equal(fseek(file, middle, SEEK_SET), 0);
+    assert_int_equal(fputc(byte ^ 4, file), byte ^ 4);
+    assert_int_equal(fclose(file), 0);
+    vc_str_finish(&path);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -429,6 +566,8 @@ static int set_up(void **state)
     scene_records(folder, "records", 120, false, SIZE_MAX);
     scene_records(folder, "more", 40, true, SIZE_MAX);
     scene_records(folder, "broken", 40, false, 17);
+    scene_records(folder, "damaged", 40, true, SIZE_MAX);
+    damage_first_record("damaged");
     return 0;
 }
 
@@ -447,7 +586,8 @@ int main(void)
         cmocka_unit_test(test_batch_contents),   cmocka_unit_test(test_randaugment),
         cmocka_unit_test(test_concepts),         cmocka_unit_test(test_random_crop),
         cmocka_unit_test(test_bad_record),       cmocka_unit_test(test_wrong_sets),
-        cmocka_unit_test(test_two_sets),
+        cmocka_unit_test(test_resume_anywhere),  cmocka_unit_test(test_listed),
+        cmocka_unit_test(test_unfit_sets),       cmocka_unit_test(test_two_sets),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
