@@ -5,6 +5,7 @@
 #include "base/err.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const names[TRAIN_AUGMENTS] = {
@@ -235,12 +236,16 @@ static void warp_row(uint8_t *out, const uint8_t *in, int width, int height, con
         int64_t x32 = (x0 + dx[i]) >> 5, y32 = (y0 + dy[i]) >> 5; // in 1/32
         int64_t x = x32 >> 5, y = y32 >> 5;
         uint64_t corner[4];
-        if (x >= 0 && y >= 0 && x < width - 1 && y < height - 1) {
+        if (x >= 0 && y >= 0 && x < width - 1 && y < height - 1 && (x < width - 2 || y < height - 2)) {
+            // eight bytes at once, of which six are looked at; not in the last corner, where two would be outside
             const uint8_t *p = in + (size_t)y * row + 3 * (size_t)x;
-            corner[0] = pixel(p);
-            corner[1] = pixel(p + 3);
-            corner[2] = pixel(p + row);
-            corner[3] = pixel(p + row + 3);
+            uint64_t top, bottom;
+            memcpy(&top, p, 8);
+            memcpy(&bottom, p + row, 8);
+            corner[0] = spread((uint32_t)top);
+            corner[1] = spread((uint32_t)(top >> 24));
+            corner[2] = spread((uint32_t)bottom);
+            corner[3] = spread((uint32_t)(bottom >> 24));
         } else if (x < -1 || y < -1 || x >= width || y >= height) {
             memset(out, FILL, 3);
             continue;
@@ -279,6 +284,32 @@ static void apply_matrix(uint8_t *pixels, uint8_t *scratch, int width, int heigh
     warp(pixels, scratch, width, height, m);
 }
 
+// Shifts by whole pixels: what the matrix would give, by copying.
+static void shift(uint8_t *pixels, uint8_t *scratch, int width, int height, int x, int y)
+{
+    const size_t row = 3 * (size_t)width, all = row * (size_t)height;
+    const int columns = width - abs(x);
+    memcpy(scratch, pixels, all);
+    memset(pixels, FILL, all);
+    for (int to = 0; to < height && columns > 0; to++) {
+        const int from = to + y;
+        if (from >= 0 && from < height) {
+            memcpy(pixels + (size_t)to * row + 3 * (size_t)(x < 0 ? -x : 0),
+                   scratch + (size_t)from * row + 3 * (size_t)(x > 0 ? x : 0), 3 * (size_t)columns);
+        }
+    }
+}
+
+// Destination (i, j) is source (i + x, j + y).
+static void translate(uint8_t *pixels, uint8_t *scratch, int width, int height, double x, double y)
+{
+    if (x == rint(x) && y == rint(y) && fabs(x) < 1e6 && fabs(y) < 1e6) {
+        shift(pixels, scratch, width, height, (int)x, (int)y);
+    } else {
+        apply_matrix(pixels, scratch, width, height, (const double[6]){1, 0, -x, 0, 1, -y});
+    }
+}
+
 static void rotate(uint8_t *pixels, uint8_t *scratch, int width, int height, double degrees)
 {
     double angle = degrees * (M_PI / 180), c = cos(angle), s = sin(angle);
@@ -311,10 +342,10 @@ void train_augment_apply(TrainAugment augment, uint8_t *pixels, uint8_t *scratch
         apply_matrix(pixels, scratch, width, height, (const double[6]){1, 0, 0, value, 1, 0});
         break;
     case TRAIN_TRANSLATE_X:
-        apply_matrix(pixels, scratch, width, height, (const double[6]){1, 0, -value, 0, 1, 0});
+        translate(pixels, scratch, width, height, value, 0);
         break;
     case TRAIN_TRANSLATE_Y:
-        apply_matrix(pixels, scratch, width, height, (const double[6]){1, 0, 0, 0, 1, -value});
+        translate(pixels, scratch, width, height, 0, value);
         break;
     case TRAIN_ROTATE:
         rotate(pixels, scratch, width, height, augment.value);
