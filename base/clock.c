@@ -4,18 +4,26 @@
 #include <sys/resource.h>
 #include <time.h>
 
-double vc_now(void)
+static double seconds_of(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double vc_now(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
 }
 
 double vc_thread_time(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return seconds_of(CLOCK_THREAD_CPUTIME_ID);
+}
+
+double vc_process_time(void)
+{
+    return seconds_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 int64_t vc_unix_time(void)

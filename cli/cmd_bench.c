@@ -6,6 +6,7 @@ static const CliCommand benches[] = {
     {"clip", bench_clip, "CLIP's image encoder, images/s"},
     {"text", bench_text, "CLIP's text encoder, texts/s"},
     {"gemm", bench_gemm, "matrix products, GFLOP/s"},
+    {"loader", bench_loader, "training images made ready, images/s"},
     {"parse", bench_parse, "captions parsed a second"},
     {"records", bench_records, "training records, read a second"},
     {"train", bench_train, "seconds of a training step"},

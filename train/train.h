@@ -61,3 +61,13 @@ typedef struct {
     uint64_t peak_rss;
 } TrainBench;
 bool train_bench(const TrainRecipe *recipe, size_t threads, size_t steps, TrainBench *bench, VcErr *err);
+
+// How fast one worker decodes, augments and collates the recipe's records, in the order of an epoch. Relative record
+// folders are below `workspace`. cached: the pictures were decoded before, as in later epochs (as many as
+// recipe->cache_mib holds); else nothing is kept.
+typedef struct {
+    uint64_t images;
+    double seconds, cpu_seconds;
+} TrainBenchLoader;
+bool train_bench_loader(const TrainRecipe *recipe, const char *workspace, uint64_t images, bool cached,
+                        TrainBenchLoader *bench, VcErr *err);
