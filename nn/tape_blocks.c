@@ -55,6 +55,51 @@ NnVar *nn_mlp(NnTape *t, NnVar *x, NnVar *w1, NnVar *b1, NnVar *w2, NnVar *b2, b
     return y;
 }
 
+// ---- layer norm, then a linear layer
+
+typedef struct {
+    nn_real *mean, *rstd;
+    double eps;
+} NormLinearSaved;
+
+static NnNormLinear norm_linear_of(NnVar *const *in, double eps)
+{
+    return (NnNormLinear){.g = in[1]->value,
+                          .b = in[2]->value,
+                          .w = in[3]->value,
+                          .bias = in[4]->value,
+                          .I = in[3]->shape.dim[1],
+                          .O = in[3]->shape.dim[0],
+                          .eps = eps};
+}
+
+static void norm_linear_backward(NnTape *t, const NnNode *node)
+{
+    const NormLinearSaved *saved = node->saved;
+    const NnNormLinear m = norm_linear_of(node->in, saved->eps);
+    const NnNormLinearGrads grads = {nn_tape_grad(t, node->in[1]), nn_tape_grad(t, node->in[2]),
+                                     nn_tape_grad(t, node->in[3]), nn_tape_grad(t, node->in[4])};
+    nn_norm_linear_backward(nn_tape_context(t), nn_tape_grad(t, node->in[0]), &grads, node->out->grad,
+                            node->in[0]->value, saved->mean, saved->rstd, &m, node->in[0]->size / m.I);
+}
+static const NnOp norm_linear_op = {"norm_linear", .backward = norm_linear_backward, .forgets = true};
+
+NnVar *nn_norm_linear(NnTape *t, NnVar *x, NnVar *g, NnVar *b, double eps, NnVar *w, NnVar *bias)
+{
+    VC_ASSERT(x->shape.rank > 0 && w->shape.rank == 2);
+    NnVar *const in[] = {x, g, b, w, bias};
+    const NnNormLinear m = norm_linear_of(in, eps);
+    VC_ASSERT(x->shape.dim[x->shape.rank - 1] == m.I && g->size == m.I && b->size == m.I && bias->size == m.O);
+    NnShape shape = x->shape;
+    shape.dim[shape.rank - 1] = m.O;
+    const size_t R = x->size / m.I;
+    NnVar *y = nn_tape_var(t, shape);
+    const NormLinearSaved saved = {nn_tape_alloc(t, R), nn_tape_alloc(t, R), eps};
+    nn_norm_linear_forward(nn_tape_context(t), y->value, saved.mean, saved.rstd, x->value, &m, R);
+    nn_tape_push(t, &norm_linear_op, y, in, 5, &saved, sizeof saved);
+    return y;
+}
+
 // ---- residual join
 
 typedef struct {

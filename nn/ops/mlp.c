@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The feed-forward part of a transformer block: docs/BACKWARD.md, 1 and 3, one after the other. Rows go through it a
-// few hundred at a time, so that what lies between the layers is still in a cache when the next one reads it; the
-// activation's output is made again in backward instead of being kept.
+// Neighbours in a transformer block as one op: docs/BACKWARD.md, 1 to 3, one after the other. Rows go through a few
+// hundred at a time, so that what lies between the layers is still in a cache when the next one reads it; what is cheap
+// (the activation, the norm) is made again in backward instead of being kept.
 #include "nn/kernels/kernels.h"
 #include "nn/ops/chunk.h"
 #include "nn/ops/ops.h"
@@ -63,6 +63,43 @@ void nn_mlp_backward(const NnContext *ctx, nn_real *dx, bool add_dx, const NnMlp
         nn_linear_backward(ctx, NULL, grads->w1, grads->b1, d, in, m->w1, rows, m->I, m->F);
         if (dx)
             nn_linear_input_grad(ctx, dx + r * m->I, add_dx, d, m->w1, rows, m->I, m->F);
+    }
+    vc_arena_release(ctx->scratch, mark);
+}
+
+// ---- layer norm, then a linear layer
+
+void nn_norm_linear_forward(const NnContext *ctx, nn_real *y, nn_real *mean, nn_real *rstd, const nn_real *x,
+                            const NnNormLinear *m, size_t R)
+{
+    const VcArenaMark mark = vc_arena_mark(ctx->scratch);
+    nn_real *n = vc_arena_alloc(ctx->scratch, least(ROWS, R) * m->I, sizeof *n);
+    for (size_t r = 0; r < R; r += ROWS) {
+        const size_t rows = least(ROWS, R - r);
+        nn_layer_norm_forward(ctx, n, mean + r, rstd + r, x + r * m->I, m->g, m->b, m->eps, rows, m->I);
+        nn_linear_forward(ctx, y + r * m->O, n, m->w, m->bias, rows, m->I, m->O);
+    }
+    vc_arena_release(ctx->scratch, mark);
+}
+
+void nn_norm_linear_backward(const NnContext *ctx, nn_real *dx, const NnNormLinearGrads *grads, const nn_real *dy,
+                             const nn_real *x, const nn_real *mean, const nn_real *rstd, const NnNormLinear *m,
+                             size_t R)
+{
+    const VcArenaMark mark = vc_arena_mark(ctx->scratch);
+    const size_t most = least(ROWS, R);
+    nn_real *n = vc_arena_alloc(ctx->scratch, most * m->I, sizeof *n);
+    nn_real *stats = vc_arena_alloc(ctx->scratch, 2 * most, sizeof *stats); // made again with n, to the same bits
+    for (size_t r = 0; r < R; r += ROWS) {
+        const size_t rows = least(ROWS, R - r);
+        const nn_real *in = x + r * m->I, *out = dy + r * m->O;
+        if (grads->w || grads->bias) {
+            nn_layer_norm_forward(ctx, n, stats, stats + most, in, m->g, m->b, m->eps, rows, m->I);
+            nn_linear_backward(ctx, NULL, grads->w, grads->bias, out, n, m->w, rows, m->I, m->O);
+        }
+        nn_linear_input_grad(ctx, n, false, out, m->w, rows, m->I, m->O);
+        nn_layer_norm_backward(ctx, dx ? dx + r * m->I : NULL, grads->g, grads->b, n, in, mean + r, rstd + r, m->g,
+                               rows, m->I);
     }
     vc_arena_release(ctx->scratch, mark);
 }

@@ -56,6 +56,21 @@ void nn_mlp_forward(const NnContext *ctx, nn_real *y, nn_real *h, const nn_real 
 void nn_mlp_backward(const NnContext *ctx, nn_real *dx, bool add_dx, const NnMlpGrads *grads, const nn_real *dy,
                      const nn_real *x, const nn_real *h, const NnMlp *m, size_t R);
 
+// Also in mlp.c: y[R,O] = w norm(x) + bias, norm as in layer_norm.c over x[R,I]. Saved: mean[R], rstd[R].
+typedef struct {
+    const nn_real *g, *b, *w, *bias; // bias may be NULL
+    size_t I, O;
+    double eps;
+} NnNormLinear;
+typedef struct {
+    nn_real *g, *b, *w, *bias; // each may be NULL
+} NnNormLinearGrads;
+void nn_norm_linear_forward(const NnContext *ctx, nn_real *y, nn_real *mean, nn_real *rstd, const nn_real *x,
+                            const NnNormLinear *m, size_t R);
+void nn_norm_linear_backward(const NnContext *ctx, nn_real *dx, const NnNormLinearGrads *grads, const nn_real *dy,
+                             const nn_real *x, const nn_real *mean, const nn_real *rstd, const NnNormLinear *m,
+                             size_t R);
+
 // ---- softmax.c: rows of [R,C]. Backward reads the output y. y may be x in forward.
 void nn_softmax_forward(const NnContext *ctx, nn_real *y, const nn_real *x, size_t R, size_t C);
 void nn_softmax_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, const nn_real *y, size_t R, size_t C);

@@ -84,6 +84,11 @@ static NnVar *quick_gelu(NnTape *t, NnVar *const *x)
     return nn_quick_gelu(t, x[0]);
 }
 
+static NnVar *norm_linear(NnTape *t, NnVar *const *x)
+{
+    return nn_norm_linear(t, x[0], x[1], x[2], 1e-6, x[3], x[4]);
+}
+
 static NnVar *mlp(NnTape *t, NnVar *const *x)
 {
     return nn_mlp(t, x[0], x[1], x[2], x[3], x[4], false);
@@ -402,6 +407,14 @@ const OpCase op_cases[] = {
      VALUES(1, 0.5)},
     {"gelu", gelu, ONE(SHAPE1(60), SHAPE1(50001)), FD(1e-5, 1e-8), 2e-6, VALUES(2, 0)},
     {"quick_gelu", quick_gelu, ONE(SHAPE1(60), SHAPE1(50001)), FD(1e-5, 1e-8), 2e-6, VALUES(2, 0)},
+    {"norm_linear",
+     norm_linear,
+     5,
+     {SHAPE3(2, 3, 7), SHAPE1(7), SHAPE1(7), SHAPE2(5, 7), SHAPE1(5)},
+     {SHAPE3(7, 80, 65), SHAPE1(65), SHAPE1(65), SHAPE2(33, 65), SHAPE1(33)},
+     FD(1e-5, 1e-7),
+     1e-5,
+     VALUES(1, 0.5)},
     {"mlp",
      mlp,
      5,

@@ -135,7 +135,14 @@ NnVar *train_pre_block(const TrainPass *p, const TrainLayer *l, const TrainLayer
                        bool causal)
 {
     const NnAttentionHow how = {.heads = s->heads, .key_mask = mask, .causal = causal};
-    NnVar *a = self_attention(p, l, train_norm(p, x, l->ln1_w, l->ln1_b, s->eps), &how);
+    NnVar *a;
+    if (l->joined) { // nothing else reads the norm: it need not be kept
+        NnVar *qkv = nn_norm_linear(p->tape, x, train_var(p, l->ln1_w), train_var(p, l->ln1_b), s->eps,
+                                    train_var(p, l->q_w), train_var(p, l->q_b));
+        a = nn_attend(p->tape, qkv, NULL, NULL, &how);
+    } else {
+        a = self_attention(p, l, train_norm(p, x, l->ln1_w, l->ln1_b, s->eps), &how);
+    }
     x = plus(p, x, train_linear(p, a, l->out_w, l->out_b));
     return plus(p, x, mlp(p, l, s, train_norm(p, x, l->ln2_w, l->ln2_b, s->eps)));
 }
@@ -226,8 +233,8 @@ double train_layer_macs(const TrainLayerShape *s, double tokens)
 double train_layer_kept(const TrainLayerShape *s, double tokens)
 {
     double c = (double)s->width, f = (double)s->mlp;
-    // two norms, qkv, attention out, two sums; hidden before the activation
-    return tokens * (8 * c + f) + 2 * (double)s->heads * tokens;
+    // a norm, qkv, attention out, two sums; hidden before the activation
+    return tokens * (7 * c + f) + 2 * (double)s->heads * tokens;
 }
 
 double train_cross_macs(const TrainLayerShape *s, double tokens, double image_tokens)
