@@ -116,6 +116,9 @@ NnVar *nn_quick_gelu(NnTape *t, NnVar *x);
 // nn_linear, GELU (quick: x * sigmoid(1.702 x)), nn_linear: [..,I] [F,I] [F] [O,F] [O] -> [..,O]. Keeps the hidden
 // values once, not twice.
 NnVar *nn_mlp(NnTape *t, NnVar *x, NnVar *w1, NnVar *b1, NnVar *w2, NnVar *b2, bool quick);
+// nn_layer_norm and nn_mlp; keeps nothing between the two.
+NnVar *nn_norm_mlp(NnTape *t, NnVar *x, NnVar *g, NnVar *b, double eps, NnVar *w1, NnVar *b1, NnVar *w2, NnVar *b2,
+                   bool quick);
 // nn_layer_norm and nn_linear: [..,I] [I] [I] [O,I] [O] -> [..,O]. Keeps nothing between the two.
 NnVar *nn_norm_linear(NnTape *t, NnVar *x, NnVar *g, NnVar *b, double eps, NnVar *w, NnVar *bias);
 // x + dropout(y), for the y that nn_linear or nn_mlp has just made and nobody else reads: the sum takes over y's memory

@@ -7,52 +7,76 @@
 // ---- feed-forward
 
 typedef struct {
-    nn_real *h;
+    NnMlpSaved values;
+    double eps;
     bool quick;
 } MlpSaved;
 
-static NnMlp mlp_of(NnVar *const *in, bool quick)
+// in: x, w1, b1, w2, b2, and the norm's g and b where there are 7.
+static NnMlp mlp_of(NnVar *const *in, size_t count, double eps, bool quick)
 {
     return (NnMlp){.w1 = in[1]->value,
                    .b1 = in[2]->value,
                    .w2 = in[3]->value,
                    .b2 = in[4]->value,
+                   .g = count > 5 ? in[5]->value : NULL,
+                   .b = count > 5 ? in[6]->value : NULL,
                    .I = in[1]->shape.dim[1],
                    .F = in[1]->shape.dim[0],
                    .O = in[3]->shape.dim[0],
+                   .eps = eps,
                    .quick = quick};
 }
 
 static void mlp_backward(NnTape *t, const NnNode *node)
 {
     const MlpSaved *saved = node->saved;
-    const NnMlp m = mlp_of(node->in, saved->quick);
+    NnVar **in = node->in;
+    const NnMlp m = mlp_of(in, node->count, saved->eps, saved->quick);
     bool add = true;
-    nn_real *dx = nn_tape_first_grad(t, node->in[0], &add);
-    const NnMlpGrads grads = {nn_tape_grad(t, node->in[1]), nn_tape_grad(t, node->in[2]), nn_tape_grad(t, node->in[3]),
-                              nn_tape_grad(t, node->in[4])};
-    nn_mlp_backward(nn_tape_context(t), dx, add, &grads, node->out->grad, node->in[0]->value, saved->h, &m,
-                    node->in[0]->size / m.I);
+    nn_real *dx = m.g ? nn_tape_grad(t, in[0]) : nn_tape_first_grad(t, in[0], &add);
+    const NnMlpGrads grads = {nn_tape_grad(t, in[1]),
+                              nn_tape_grad(t, in[2]),
+                              nn_tape_grad(t, in[3]),
+                              nn_tape_grad(t, in[4]),
+                              m.g ? nn_tape_grad(t, in[5]) : NULL,
+                              m.g ? nn_tape_grad(t, in[6]) : NULL};
+    nn_mlp_backward(nn_tape_context(t), dx, add, &grads, node->out->grad, in[0]->value, &saved->values, &m,
+                    in[0]->size / m.I);
 }
-static const NnOp mlp_op = {"mlp", mlp_backward, .forgets = true};
+static const NnOp mlp_op = {"mlp", .backward = mlp_backward, .forgets = true};
 
-NnVar *nn_mlp(NnTape *t, NnVar *x, NnVar *w1, NnVar *b1, NnVar *w2, NnVar *b2, bool quick)
+static NnVar *mlp(NnTape *t, NnVar *const *in, size_t count, double eps, bool quick)
 {
+    const NnVar *x = in[0], *w1 = in[1], *w2 = in[3];
     VC_ASSERT(x->shape.rank > 0 && w1->shape.rank == 2 && w2->shape.rank == 2);
-    NnVar *const in[] = {x, w1, b1, w2, b2};
-    const NnMlp m = mlp_of(in, quick);
-    VC_ASSERT(x->shape.dim[x->shape.rank - 1] == m.I && w2->shape.dim[1] == m.F && b1->size == m.F && b2->size == m.O);
+    const NnMlp m = mlp_of(in, count, eps, quick);
+    VC_ASSERT(x->shape.dim[x->shape.rank - 1] == m.I && w2->shape.dim[1] == m.F);
+    VC_ASSERT(in[2]->size == m.F && in[4]->size == m.O && (count == 5 || (in[5]->size == m.I && in[6]->size == m.I)));
     VC_ASSERT(x != w1 && x != w2); // whose gradients would start from one another
     NnShape shape = x->shape;
     shape.dim[shape.rank - 1] = m.O;
     const size_t R = x->size / m.I;
     NnVar *y = nn_tape_var(t, shape);
-    MlpSaved saved = {NULL, quick};
-    if (nn_tape_wants(t, in, 5))
-        saved.h = nn_tape_alloc(t, R * m.F);
-    nn_mlp_forward(nn_tape_context(t), y->value, saved.h, x->value, &m, R);
-    nn_tape_push(t, &mlp_op, y, in, 5, &saved, sizeof saved);
+    MlpSaved saved = {.eps = eps, .quick = quick};
+    if (m.g)
+        saved.values = (NnMlpSaved){.mean = nn_tape_alloc(t, R), .rstd = nn_tape_alloc(t, R)};
+    if (nn_tape_wants(t, in, count))
+        saved.values.h = nn_tape_alloc(t, R * m.F);
+    nn_mlp_forward(nn_tape_context(t), y->value, &saved.values, x->value, &m, R);
+    nn_tape_push(t, &mlp_op, y, in, count, &saved, sizeof saved);
     return y;
+}
+
+NnVar *nn_mlp(NnTape *t, NnVar *x, NnVar *w1, NnVar *b1, NnVar *w2, NnVar *b2, bool quick)
+{
+    return mlp(t, (NnVar *[]){x, w1, b1, w2, b2}, 5, 0, quick);
+}
+
+NnVar *nn_norm_mlp(NnTape *t, NnVar *x, NnVar *g, NnVar *b, double eps, NnVar *w1, NnVar *b1, NnVar *w2, NnVar *b2,
+                   bool quick)
+{
+    return mlp(t, (NnVar *[]){x, w1, b1, w2, b2, g, b}, 7, eps, quick);
 }
 
 // ---- layer norm, then a linear layer

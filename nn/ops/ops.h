@@ -42,19 +42,25 @@ void nn_gelu_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, cons
 void nn_quick_gelu_forward(const NnContext *ctx, nn_real *y, const nn_real *x, size_t n);
 void nn_quick_gelu_backward(const NnContext *ctx, nn_real *dx, const nn_real *dy, const nn_real *x, size_t n);
 
-// ---- mlp.c: y[R,O] = w2 gelu(w1 x + b1) + b2, x[R,I], w1[F,I], w2[O,F]. Saved: h[R,F], what goes into the activation;
-// NULL when no backward will follow. Backward adds, but for dx with add_dx false, which it overwrites.
+// ---- mlp.c: y[R,O] = w2 gelu(w1 x' + b1) + b2, w1[F,I], w2[O,F]; x' is x[R,I], or with g and b[I] its norm as in
+// layer_norm.c. Saved: h[R,F], what goes into the activation, NULL when no backward will follow; with g also mean[R]
+// and rstd[R]. Backward adds, but for dx with add_dx false, which it overwrites (not with g).
 typedef struct {
-    const nn_real *w1, *b1, *w2, *b2;
+    const nn_real *w1, *b1, *w2, *b2, *g, *b;
     size_t I, F, O;
+    double eps;
     bool quick; // x * sigmoid(1.702 x)
 } NnMlp;
 typedef struct {
-    nn_real *w1, *b1, *w2, *b2; // each may be NULL
+    nn_real *h, *mean, *rstd;
+} NnMlpSaved;
+typedef struct {
+    nn_real *w1, *b1, *w2, *b2, *g, *b; // each may be NULL
 } NnMlpGrads;
-void nn_mlp_forward(const NnContext *ctx, nn_real *y, nn_real *h, const nn_real *x, const NnMlp *m, size_t R);
+void nn_mlp_forward(const NnContext *ctx, nn_real *y, const NnMlpSaved *saved, const nn_real *x, const NnMlp *m,
+                    size_t R);
 void nn_mlp_backward(const NnContext *ctx, nn_real *dx, bool add_dx, const NnMlpGrads *grads, const nn_real *dy,
-                     const nn_real *x, const nn_real *h, const NnMlp *m, size_t R);
+                     const nn_real *x, const NnMlpSaved *saved, const NnMlp *m, size_t R);
 
 // Also in mlp.c: y[R,O] = w norm(x) + bias, norm as in layer_norm.c over x[R,I]. Saved: mean[R], rstd[R].
 typedef struct {

@@ -94,6 +94,11 @@ static NnVar *mlp(NnTape *t, NnVar *const *x)
     return nn_mlp(t, x[0], x[1], x[2], x[3], x[4], false);
 }
 
+static NnVar *norm_mlp(NnTape *t, NnVar *const *x)
+{
+    return nn_norm_mlp(t, x[0], x[2], x[3], 1e-6, x[1], x[4], x[1], x[4], false); // a square matrix, twice
+}
+
 static NnVar *mlp_quick(NnTape *t, NnVar *const *x)
 {
     NnVar *y = nn_mlp(t, x[0], x[1], x[2], x[3], x[4], true);
@@ -423,6 +428,14 @@ const OpCase op_cases[] = {
      FD(1e-5, 1e-8),
      5e-6,
      VALUES(1, 0)},
+    {"norm_mlp",
+     norm_mlp,
+     5,
+     {SHAPE3(2, 3, 7), SHAPE2(7, 7), SHAPE1(7), SHAPE1(7), SHAPE1(7)},
+     {SHAPE3(7, 80, 33), SHAPE2(33, 33), SHAPE1(33), SHAPE1(33), SHAPE1(33)},
+     FD(1e-5, 1e-7),
+     2e-5,
+     VALUES(0.5, 0.5)},
     {"mlp_quick",
      mlp_quick,
      5,

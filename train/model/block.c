@@ -84,6 +84,13 @@ static NnVar *mlp(const TrainPass *p, const TrainLayer *l, const TrainLayerShape
                   train_var(p, l->fc2_b), s->quick);
 }
 
+// Of a pre-LN block: the norm comes first.
+static NnVar *norm_mlp(const TrainPass *p, const TrainLayer *l, const TrainLayerShape *s, NnVar *x)
+{
+    return nn_norm_mlp(p->tape, x, train_var(p, l->ln2_w), train_var(p, l->ln2_b), s->eps, train_var(p, l->fc1_w),
+                       train_var(p, l->fc1_b), train_var(p, l->fc2_w), train_var(p, l->fc2_b), s->quick);
+}
+
 // x + y without dropout; y is what a layer has just made.
 static NnVar *plus(const TrainPass *p, NnVar *x, NnVar *y)
 {
@@ -144,7 +151,7 @@ NnVar *train_pre_block(const TrainPass *p, const TrainLayer *l, const TrainLayer
         a = self_attention(p, l, train_norm(p, x, l->ln1_w, l->ln1_b, s->eps), &how);
     }
     x = plus(p, x, train_linear(p, a, l->out_w, l->out_b));
-    return plus(p, x, mlp(p, l, s, train_norm(p, x, l->ln2_w, l->ln2_b, s->eps)));
+    return plus(p, x, norm_mlp(p, l, s, x));
 }
 
 NnVar *train_pre_block_pooled(const TrainPass *p, const TrainLayer *l, const TrainLayerShape *s, NnVar *x,
@@ -155,7 +162,7 @@ NnVar *train_pre_block_pooled(const TrainPass *p, const TrainLayer *l, const Tra
     NnVar *a = pooled_attention(p, l, nn_token_at(p->tape, h, at), h, &how);
     NnVar *token = nn_token_at(p->tape, x, at);
     NnVar *y = plus(p, token, train_linear(p, a, l->out_w, l->out_b));
-    return plus(p, y, mlp(p, l, s, train_norm(p, y, l->ln2_w, l->ln2_b, s->eps)));
+    return plus(p, y, norm_mlp(p, l, s, y));
 }
 
 TrainKeys train_cross_keys(const TrainPass *p, const TrainLayer *l, NnVar *images)
@@ -233,7 +240,7 @@ double train_layer_macs(const TrainLayerShape *s, double tokens)
 double train_layer_kept(const TrainLayerShape *s, double tokens)
 {
     double c = (double)s->width, f = (double)s->mlp;
-    // a norm, qkv, attention out, two sums; hidden before the activation
+    // a norm (post-LN) or none, qkv, attention out, two sums; hidden before the activation
     return tokens * (7 * c + f) + 2 * (double)s->heads * tokens;
 }
 
