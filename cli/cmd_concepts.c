@@ -51,13 +51,17 @@ static bool run_parse(Run *r, VocabularyOptions *o, VcErr *err)
     }
     if (r->ctx.json) {
         printf("{\"step\": \"parse\", \"captions\": %lld, \"sightings\": %lld, \"distinct\": %lld, \"concepts\": %lld, "
+               "\"rare\": %lld, \"stopped\": %lld, \"short\": %lld, \"long\": %lld, \"plurals\": %lld, "
                "\"unchanged\": %s}\n",
                (long long)report.captions, (long long)report.sightings, (long long)report.distinct,
-               (long long)report.kept, report.unchanged ? "true" : "false");
+               (long long)report.kept, (long long)report.cut[VOCABULARY_RARE], (long long)report.cut[VOCABULARY_STOP],
+               (long long)report.cut[VOCABULARY_SHORT], (long long)report.cut[VOCABULARY_LONG],
+               (long long)report.cut[VOCABULARY_PLURAL], report.unchanged ? "true" : "false");
     } else if (report.unchanged) {
         vc_info("parse: nothing to do, the vocabulary of %lld concepts is up to date", (long long)report.kept);
-    } else if (o->file) {
-        vc_info("parse: %lld concepts from '%s'", (long long)report.kept, o->file);
+    } else if (o->file_count > 0) {
+        vc_info("parse: %lld concepts from '%s'%s", (long long)report.kept, o->files[0],
+                o->file_count > 1 ? " and others" : "");
     } else {
         vc_info("parse: %lld captions, %lld different concepts, %lld kept (seen at least %lld times)",
                 (long long)report.captions, (long long)report.distinct, (long long)report.kept,
@@ -66,14 +70,54 @@ static bool run_parse(Run *r, VocabularyOptions *o, VcErr *err)
     return true;
 }
 
-#define PARSE_OPTIONS(o)                                                                                          \
-    {"min-count", 0, CLI_INT, &(o).min_count, "N", "keep concepts seen at least N times", 1, 1e15},               \
-        {"attributes", 0, CLI_FLAG, &(o).attributes, NULL, "count attributes too (\"women Two\")", 0, 0},         \
-        {"relations", 0, CLI_FLAG, &(o).relations, NULL, "count relations too (\"girl climbing stairs\")", 0, 0}, \
-        {"pronouns", 0, CLI_FLAG, &(o).keep_pronouns, NULL, "keep pronouns, as the original does", 0, 0},         \
-    {                                                                                                             \
-        "vocabulary", 0, CLI_STRING, &(o).file, "FILE", "use these concepts: one a line, or a JSON list", 0, 0    \
+// The options of parse, and what they are gathered in first.
+typedef struct {
+    VocabularyOptions o;
+    CliList files, merge;
+    const char *letter_case;
+} ParseOptions;
+
+#define PARSE_OPTIONS(p)                                                                                              \
+    {"min-count", 0, CLI_INT, &(p).o.min_count, "N", "keep concepts seen at least N times", 1, 1e15},                 \
+        {"attributes", 0, CLI_FLAG, &(p).o.attributes, NULL, "count attributes too (\"women Two\")", 0, 0},           \
+        {"relations", 0, CLI_FLAG, &(p).o.relations, NULL, "count relations too (\"girl climbing stairs\")", 0, 0},   \
+        {"pronouns", 0, CLI_FLAG, &(p).o.keep_pronouns, NULL, "keep pronouns, as the original does", 0, 0},           \
+        {"parser", 0, CLI_STRING, &(p).o.parser, "FILE", "a model of 'vicha concepts train-parser'", 0, 0},           \
+        {"vocabulary", 0, CLI_LIST, &(p).files, "FILE", "use these concepts instead of counting (repeatable)", 0, 0}, \
+        {"merge", 0, CLI_LIST, &(p).merge, "FILE|DIR", "add the counts of a vocabulary or workspace", 0, 0},          \
+        {"stop", 0, CLI_STRING, &(p).o.stop, "FILE", "leave these concepts out", 0, 0},                               \
+        {"min-length", 0, CLI_INT, &(p).o.min_length, "N", "leave shorter ones out, characters", 0, 1e6},             \
+        {"max-length", 0, CLI_INT, &(p).o.max_length, "N", "leave longer ones out; 0: none", 0, 1e6},                 \
+        {"case", 0, CLI_STRING, &(p).letter_case, "HOW", "reference (only concepts lower-cased), lower, keep", 0, 0}, \
+        {"merge-plurals",                                                                                             \
+         0,                                                                                                           \
+         CLI_FLAG,                                                                                                    \
+         &(p).o.merge_plurals,                                                                                        \
+         NULL,                                                                                                        \
+         "count \"dogs\" as \"dog\" where both are seen",                                                             \
+         0,                                                                                                           \
+         0},                                                                                                          \
+    {                                                                                                                 \
+        "cut", 0, CLI_STRING, &(p).o.cut, "FILE", "write what was left out: concept, count, cause", 0, 0              \
     }
+
+static bool gather(ParseOptions *p, VcErr *err)
+{
+    static const char *const names[] = {"reference", "lower", "keep"};
+    size_t i = 0;
+    while (i < 3 && strcmp(p->letter_case, names[i]) != 0)
+        i++;
+    if (i == 3)
+        return vc_fail(err, VC_ERR_USAGE, "--case '%s' is not known; use reference, lower or keep", p->letter_case);
+    p->o.letter_case = (VocabularyCase)i;
+    p->o.files = p->files.items;
+    p->o.file_count = p->files.count;
+    p->o.merge = p->merge.items;
+    p->o.merge_count = p->merge.count;
+    if (p->o.max_length > 0 && p->o.max_length < p->o.min_length)
+        return vc_fail(err, VC_ERR_USAGE, "--max-length is smaller than --min-length");
+    return true;
+}
 
 static const char parse_details[] =
     "Counts the concepts of all captions of stored images, in caption order, and keeps those seen at least N times,\n"
@@ -81,7 +125,11 @@ static const char parse_details[] =
     "over its threshold, so N = threshold + 2: its threshold 0 (COCO, SBU, VG) is --min-count 2, its threshold 2 "
     "(CC3M)\n"
     "is --min-count 4. A vocabulary that changes makes concept vectors and mined concepts of before invalid: they are\n"
-    "dropped, with a warning.";
+    "dropped, with a warning.\n"
+    "A FILE of --vocabulary or --merge has one concept a line, maybe with a tab and its count behind, or is a JSON "
+    "list,\n"
+    "or a JSON object of counts; --merge needs counts, and --min-count is for the sums. Several --vocabulary are put\n"
+    "together: by falling count if all have counts, else in their order, --min-count then says nothing.";
 
 static int cmd_concepts_parse(int argc, char **argv)
 {
@@ -90,8 +138,8 @@ static int cmd_concepts_parse(int argc, char **argv)
                                  .usage = "[options]",
                                  .details = parse_details,
                                  .example = "  vicha concepts parse -w ws --min-count 4"};
-    VocabularyOptions o = {.min_count = 2};
-    const CliOption options[] = {PARSE_OPTIONS(o), {0}};
+    ParseOptions p = {.o = {.min_count = 2}, .letter_case = "reference"};
+    const CliOption options[] = {PARSE_OPTIONS(p), {0}};
     Run r = {0};
     VcErr err = {0};
     bool shown;
@@ -99,7 +147,7 @@ static int cmd_concepts_parse(int argc, char **argv)
         return cli_error(&err);
     if (shown)
         return CLI_OK;
-    bool ok = begin(&r, &err) && run_parse(&r, &o, &err);
+    bool ok = gather(&p, &err) && begin(&r, &err) && run_parse(&r, &p.o, &err);
     return end(&r, ok, &err);
 }
 
@@ -237,11 +285,11 @@ static int cmd_concepts_mine(int argc, char **argv)
 // Without a word about parsing, the vocabulary that is there keeps its settings, and one from a file is kept.
 static bool run_parse_as_before(Run *r, VocabularyOptions *o, bool given, VcErr *err)
 {
-    bool from_file = false, found = false;
-    if (!given && !vocabulary_settings(&r->ws, o, &from_file, &found, err))
+    bool fixed = false, found = false;
+    if (!given && !vocabulary_settings(&r->ws, o, &fixed, &found, err))
         return false;
-    if (from_file) {
-        vc_info("parse: the vocabulary from a file is kept");
+    if (fixed) {
+        vc_info("parse: the vocabulary made by 'vicha concepts parse' with its options is kept as it is");
         return true;
     }
     return run_parse(r, o, err);
@@ -257,10 +305,10 @@ static int concepts_all(int argc, char **argv)
             "The three steps, each as its own command explains: 'vicha concepts parse --help', 'embed', 'mine'.\n"
             "And to look at the results: 'vicha concepts list', 'show CONCEPT', 'of IMAGE'.",
         .example = "  vicha concepts -w ws --clip models/vit-b-16"};
-    VocabularyOptions v = {.min_count = 0};
+    ParseOptions p = {.o = {.min_count = 0}, .letter_case = "reference"};
     EmbedChoice e = {.precision = "fp32", .batch = 32};
     int64_t k = 15;
-    const CliOption options[] = {PARSE_OPTIONS(v), EMBED_OPTIONS(e), MINE_OPTIONS(k), {0}};
+    const CliOption options[] = {PARSE_OPTIONS(p), EMBED_OPTIONS(e), MINE_OPTIONS(k), {0}};
     Run r = {0};
     VcErr err = {0};
     bool shown;
@@ -268,10 +316,12 @@ static int concepts_all(int argc, char **argv)
         return cli_error(&err);
     if (shown)
         return CLI_OK;
-    bool given = v.min_count || v.attributes || v.relations || v.keep_pronouns || v.file;
-    v.min_count = v.min_count ? v.min_count : 2;
-    bool ok = check_embed(&e, &err) && begin(&r, &err) && run_parse_as_before(&r, &v, given, &err) &&
-              run_embed(&r, &e, &err) && run_mine(&r, k, options, &err);
+    bool ok = gather(&p, &err) && check_embed(&e, &err) && begin(&r, &err);
+    VocabularyOptions *v = &p.o;
+    bool given = v->min_count || v->attributes || v->relations || v->keep_pronouns || v->file_count || v->merge_count ||
+                 v->stop || v->min_length || v->max_length || v->letter_case || v->merge_plurals || v->parser || v->cut;
+    v->min_count = v->min_count ? v->min_count : 2;
+    ok = ok && run_parse_as_before(&r, v, given, &err) && run_embed(&r, &e, &err) && run_mine(&r, k, options, &err);
     return end(&r, ok, &err);
 }
 

@@ -35,6 +35,7 @@ int cmd_bench(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_embed(int argc, char **argv);
 int cmd_extract(int argc, char **argv);
+int cmd_filter(int argc, char **argv);
 int cmd_concepts(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_stats(int argc, char **argv);

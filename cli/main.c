@@ -11,6 +11,7 @@
 static const CliCommand commands[] = {
     {"extract", cmd_extract, "download or read, decode, check, resize, store"},
     {"concepts", cmd_concepts, "captions and images to concepts: parse, embed, mine; list, show, of"},
+    {"filter", cmd_filter, "CLIP filtering of image-caption pairs"},
     {"index", cmd_index, "pack images, captions and concepts as training records"},
     {"train", cmd_train, "train a model on the records of a workspace"},
     {"query", cmd_query, "find images by concepts, captions, free text or likeness"},

@@ -12,6 +12,7 @@ struct CaptionParser {
     CaptionWord *words; // [tokens + 2 CAPTION_PAD]
     size_t words_cap;
     CaptionTree tree;
+    bool keep_case;
     VcStr pool; // all strings of a result, each with its zero byte
     // Results as offsets while `pool` still moves: [concepts], [attributes x 2], [relations x 3].
     size_t *concepts, *attributes, *relations;
@@ -161,6 +162,10 @@ static void add_head(CaptionParser *p, size_t from, size_t head, bool keep)
     if (!keep)
         return;
     p->concepts = vc_grow(p->concepts, &p->concept_cap, p->concept_count + 1, sizeof(size_t));
+    if (p->keep_case) {
+        p->concepts[p->concept_count++] = surface;
+        return;
+    }
     // Lower case can be longer or shorter than the surface: a string of its own, from a copy that does not move.
     size_t n = strlen(p->pool.data + surface), begin = p->pool.len;
     char *copy = vc_strndup(p->pool.data + surface, n);
@@ -200,8 +205,15 @@ static void finish(CaptionParser *p, CaptionParse *out)
                           p->attribute_count, p->relation_out,  p->relation_count};
 }
 
-static void collect_heads(CaptionParser *p, bool keep_pronouns)
+uint64_t caption_parser_model(const CaptionParser *parser)
 {
+    return caption_model_hash(parser->model);
+}
+
+static void collect_heads(CaptionParser *p, unsigned flags)
+{
+    bool keep_pronouns = (flags & CAPTION_PRONOUNS) != 0;
+    p->keep_case = (flags & CAPTION_CASE) != 0;
     vc_str_clear(&p->pool);
     p->concept_count = p->attribute_count = p->relation_count = p->head_count = 0;
     size_t from = 0;
@@ -245,7 +257,7 @@ static void parse_tokens(CaptionParser *p, unsigned flags, CaptionParse *out)
     size_t n = p->tokens.count;
     caption_model_tag(p->model, words, n);
     caption_model_roles(p->model, words, n);
-    collect_heads(p, (flags & CAPTION_PRONOUNS) != 0);
+    collect_heads(p, flags);
     if ((flags & CAPTION_RELATIONS) != 0 && p->concept_count > 1) {
         caption_model_tree(p->model, words, n, &p->tree);
         collect_relations(p, p->tree.a.head, p->tree.a.dep, p->tree.a.left);
@@ -282,7 +294,7 @@ void caption_parse_silver(CaptionParser *p, const Silver *silver, size_t caption
         if (head > (int32_t)i)
             left[head] = (int32_t)i;
     }
-    collect_heads(p, true);
+    collect_heads(p, CAPTION_PRONOUNS);
     collect_relations(p, silver->heads + k->begin, silver->deps + k->begin, left);
     free(left);
     finish(p, out);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "base/str.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,12 +46,19 @@ typedef struct {
 
 // PRONOUNS: "it", "who", "someone" ... are concepts too, as in the original; else they are left out, with what relates
 // to them. RELATIONS: fill them; they need the tree, which takes longer than all the rest.
-enum { CAPTION_PRONOUNS = 1, CAPTION_RELATIONS = 2 };
+// CASE: concepts keep the case of the caption, too.
+enum { CAPTION_PRONOUNS = 1, CAPTION_RELATIONS = 2, CAPTION_CASE = 4 };
 
 // Any bytes are a caption: what is not UTF-8 counts as U+FFFD, control characters as spaces. A caption over
 // CAPTION_MAX_BYTES is cut there at a character boundary.
 enum { CAPTION_MAX_BYTES = 4u << 20 };
 void caption_parse(CaptionParser *parser, const char *text, size_t n, unsigned flags, CaptionParse *out);
+
+// A hash of the models: what the answers depend on beside the caption and the program.
+uint64_t caption_parser_model(const CaptionParser *parser);
+
+// Appends s in lower case (Unicode simple mapping), as concepts are.
+void caption_put_lower(VcStr *out, const char *s, size_t n);
 
 // A token is a piece of the text, without white space.
 typedef struct {

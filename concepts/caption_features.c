@@ -121,7 +121,6 @@ size_t caption_tag_features(const CaptionWord *w, uint32_t keys[CAPTION_TAG_FEAT
     put(&k, t++, t12, 0, 0);
     put(&k, t++, t12, w[-3].tag, 0);
     put(&k, t++, t1, w->lower, 0);
-    put(&k, t++, t12, w->lower, 0);
     put(&k, t++, t1, w->suffix[2], 0);
     put(&k, t++, t1, w[1].lower, 0);
     put(&k, t++, t1, w[1].suffix[1], w->suffix[1]);
@@ -131,9 +130,6 @@ size_t caption_tag_features(const CaptionWord *w, uint32_t keys[CAPTION_TAG_FEAT
     put(&k, t++, w->suffix[2], w[1].lower, 0);
     put(&k, t++, w->lower, w[1].suffix[2], 0);
     put(&k, t++, w[-1].lower, w->suffix[2], 0);
-    put(&k, t++, w[-2].lower, w[-1].lower, w->lower);
-    put(&k, t++, w[-1].lower, w->lower, w[1].lower);
-    put(&k, t++, w->lower, w[1].lower, w[2].lower);
     put(&k, t++, w[1].lower, w[2].lower, 0);
     put(&k, t++, w[3].lower, 0, 0);
     put(&k, t++, w[-3].lower, 0, 0);
@@ -171,12 +167,10 @@ size_t caption_role_features(const CaptionWord *w, const CaptionRoleContext *c, 
     put(&k, t++, w[-1].lower, t0, 0);
     put(&k, t++, w[2].lower, t0, 0);
     put(&k, t++, w[-2].lower, t0, 0);
-    put(&k, t++, w->lower, w[1].lower, 0);
     put(&k, t++, w[-1].lower, w->lower, 0);
     put(&k, t++, w[-1].lower, w[1].lower, t0);
     put(&k, t++, w[-2].lower, w[-1].lower, t0);
     put(&k, t++, w[1].lower, w[2].lower, t0);
-    put(&k, t++, w[-1].lower, w->lower, w[1].lower);
     put(&k, t++, a1, t0, b1);
     put(&k, t++, a1 * 32 + a2, t0, 0);
     put(&k, t++, t0, b1 * 32 + b2, 0);
@@ -198,11 +192,9 @@ size_t caption_role_features(const CaptionWord *w, const CaptionRoleContext *c, 
     put(&k, t++, r1 * 8 + r2, t0, 0);
     put(&k, t++, r1 * 8 + r2, t0, a1 * 32 + b1);
     put(&k, t++, r1, w[1].lower, t0);
-    put(&k, t++, r1, w[1].lower, w->lower);
     put(&k, t++, (r1 * 8 + r2) * 8 + r3, t0, (b1 * 32 + b2) * 32 + a1);
     put(&k, t++, r1 * 8 + r2, w->lower, 0);
     put(&k, t++, c->next_head, t0, c->distance);
-    put(&k, t++, c->next_head, w->lower, 0);
     put(&k, t++, c->next_tag, t0, c->distance);
     put(&k, t++, c->distance * 32 + a1, t0, b1);
     put(&k, t++, r1, w->suffix[2], b1);
@@ -260,14 +252,12 @@ size_t caption_step_features(const CaptionArcs *a, uint32_t keys[CAPTION_STEP_FE
     put(&k, t++, wn, kn, 0);
     put(&k, t++, w1, k1, 0);
     put(&k, t++, n2.w->lower, k2, 0);
-    put(&k, t++, ws, wn, 0);
     put(&k, t++, ws, kn, ds);
     put(&k, t++, ks, wn, ds);
     put(&k, t++, ks, kn, ds);
     put(&k, t++, ks, kn, far * 16 + ds);
     put(&k, t++, ws, kn, k1);
     put(&k, t++, ks, wn, k1);
-    put(&k, t++, ks, wn, w1);
     put(&k, t++, kn, k1, 0);
     put(&k, t++, kn, k1, k2);
     put(&k, t++, ks, kn, k1);
@@ -275,7 +265,6 @@ size_t caption_step_features(const CaptionArcs *a, uint32_t keys[CAPTION_STEP_FE
     put(&k, t++, ks * 256 + kn, k1 * 256 + k2, kind(n3));
     put(&k, t++, wn, w1, 0);
     put(&k, t++, wn, n2.w->lower, k1);
-    put(&k, t++, ws, w1, kn);
     put(&k, t++, ws, n2.w->lower, kn * 256 + k1);
     put(&k, t++, ws, far, kn);
     put(&k, t++, wn, far, ks);
@@ -288,7 +277,6 @@ size_t caption_step_features(const CaptionArcs *a, uint32_t keys[CAPTION_STEP_FE
     put(&k, t++, wh, kn, sh.dep * 16 + ds);
     put(&k, t++, kind(sh2), kh, ks * 256 + kn);
     put(&k, t++, sh2.w->lower, kh, kn);
-    put(&k, t++, wh, ws, wn);
     put(&k, t++, ku, ks, kn);
     put(&k, t++, wu, ks, kn);
     put(&k, t++, wu, wn, ks);
@@ -298,13 +286,11 @@ size_t caption_step_features(const CaptionArcs *a, uint32_t keys[CAPTION_STEP_FE
     put(&k, t++, sl.w->lower, ks, kn);
     put(&k, t++, kind(sr), ks, kn);
     put(&k, t++, sr.w->lower, ks, kn);
-    put(&k, t++, sr.w->lower, ws, wn);
     put(&k, t++, sr.dep * 16 + sr2.dep, ks, kn);
     put(&k, t++, kind(srr), kind(sr), ks * 256 + kn);
     put(&k, t++, srr.w->lower, kn, ks);
     put(&k, t++, kind(nl), ks, kn);
     put(&k, t++, nl.w->lower, ks, kn);
-    put(&k, t++, nl.w->lower, ws, wn);
     put(&k, t++, kind(nl2), kind(nl), ks * 256 + kn);
     put(&k, t++, rs, ks, kn);
     put(&k, t++, ls, ks, kn);
@@ -317,5 +303,12 @@ size_t caption_step_features(const CaptionArcs *a, uint32_t keys[CAPTION_STEP_FE
     put(&k, t++, n1.w->suffix[2], ks, kn);
     put(&k, t++, w1, ks, kn * 256 + k1);
     put(&k, t++, w1, kh, ks * 256 + kn);
+    put(&k, t++, ws, wn, ds);
+    put(&k, t++, n2.w->lower, ks, kn * 256 + k1);
+    put(&k, t++, wn, k1, k2 * 256 + ks);
+    put(&k, t++, wh, wn, n2.w->lower);
+    put(&k, t++, wu, kn, k1 * 256 + k2);
+    put(&k, t++, kh, wn, k1 * 256 + k2);
+    put(&k, t++, s2.w->lower, wn, ks);
     return k.count;
 }

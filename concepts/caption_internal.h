@@ -17,9 +17,6 @@ typedef struct {
 void caption_tokens_split(CaptionTokens *out, const char *text, size_t n);
 void caption_tokens_finish(CaptionTokens *t);
 
-// Appends s in lower case (Unicode simple mapping).
-void caption_put_lower(VcStr *out, const char *s, size_t n);
-
 CaptionParser *caption_parser_over(CaptionModel *model); // takes the model
 
 // A caption of the annotated ones, with pronouns and relations: what the models make of its tokens, or (gold) what the

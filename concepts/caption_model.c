@@ -27,6 +27,7 @@ typedef struct {
 
 struct CaptionModel {
     Table models[MODELS];
+    uint64_t hash;
     uint32_t word_mask;
     uint32_t *words; // [word_mask + 1] keys of the dictionary
     uint8_t *word_tags;
@@ -261,9 +262,15 @@ CaptionModel *caption_model_read(const void *bytes, size_t n, const char *name, 
         return NULL;
     }
     CaptionModel *m = vc_calloc(1, sizeof *m);
+    m->hash = hash;
     if (!read_parts(m, &in, err))
         caption_model_destroy(&m);
     return m;
+}
+
+uint64_t caption_model_hash(const CaptionModel *model)
+{
+    return model->hash;
 }
 
 void caption_model_destroy(CaptionModel **model)
@@ -291,6 +298,7 @@ static size_t find_known(const Table *t, const uint32_t *keys, size_t n, uint32_
     for (size_t i = 0; i < n; i++) {
         uint32_t slot = slot_of(t, keys[i], t->displace[keys[i] & t->bucket_mask]);
         slots[known] = slot;
+        __builtin_prefetch(t->weights + slot * t->width); // most features are known
         known += t->marks[slot] == mark_of(keys[i]);
     }
     return known;

@@ -28,6 +28,8 @@ enum { CAPTION_MODEL_MAX_BYTES = 16 << 20 };
 CaptionModel *caption_model_read(const void *bytes, size_t n, const char *name, VcErr *err);
 void caption_model_destroy(CaptionModel **model); // NULL allowed; clears
 
+uint64_t caption_model_hash(const CaptionModel *model); // of the file
+
 // words[0..n) with their pads (caption_words): fills the tags and what is listed, then the roles.
 void caption_model_tag(const CaptionModel *model, CaptionWord *words, size_t n);
 void caption_model_roles(const CaptionModel *model, CaptionWord *words, size_t n);

@@ -206,6 +206,25 @@ void caption_perceptron_prune(CaptionPerceptron *p, size_t keep_count)
     free(worth);
 }
 
+CaptionPerceptron *caption_perceptron_clone(const CaptionPerceptron *p)
+{
+    CaptionPerceptron *q = caption_perceptron_create(p->classes);
+    q->rows = p->rows;
+    q->keys = vc_grow(NULL, &q->cap, p->rows + 1, sizeof *q->keys);
+    q->uses = vc_grow(NULL, &q->uses_cap, p->rows + 1, sizeof *q->uses);
+    memcpy(q->keys, p->keys, p->rows * sizeof *q->keys);
+    memcpy(q->uses, p->uses, p->rows * sizeof *q->uses);
+    fill_slots(q, p->slot_count);
+    forget_weights(q);
+    return q;
+}
+
+void caption_perceptron_add(CaptionPerceptron *p, const CaptionPerceptron *clone)
+{
+    for (size_t i = 0; i < p->rows * WIDTH; i++)
+        p->weights[i] += clone->weights[i];
+}
+
 size_t caption_perceptron_features(const CaptionPerceptron *p)
 {
     return p->rows;

@@ -29,6 +29,10 @@ void caption_perceptron_average(CaptionPerceptron *p);
 // Keeps the `keep` features whose weights matter most, and forgets the weights: for another training from zero.
 void caption_perceptron_prune(CaptionPerceptron *p, size_t keep);
 
+// Another one with the same features and no weights, to be trained beside it; and the sum of both weights.
+CaptionPerceptron *caption_perceptron_clone(const CaptionPerceptron *p);
+void caption_perceptron_add(CaptionPerceptron *p, const CaptionPerceptron *clone);
+
 size_t caption_perceptron_features(const CaptionPerceptron *p);
 // Feature i: its key, its weights [classes].
 const int32_t *caption_perceptron_feature(const CaptionPerceptron *p, size_t i, uint32_t *key);

@@ -14,10 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FOLDS = 4, EPOCHS = 5, MIN_COUNT = 2, WORD_MIN_COUNT = 20, CLASSES = 16 };
+enum { FOLDS = 4, COPIES = 3, EPOCHS = 5, MIN_COUNT = 2, WORD_MIN_COUNT = 20, CLASSES = 16 };
 
 const CaptionTrainOptions caption_train_defaults = {
-    .seed = 1, .tag_features = 45000, .role_features = 45000, .step_features = 50000};
+    .seed = 1, .tag_features = 45000, .role_features = 45000, .step_features = 53000};
 
 typedef enum { MODEL_TAGS, MODEL_ROLES, MODEL_STEPS, MODELS } ModelKind;
 
@@ -247,56 +247,97 @@ static void learn(Job *j, uint32_t *order, size_t n)
     caption_perceptron_average(j->p);
 }
 
-static void run_job(Job *j)
+static void begin_job(Job *j, uint64_t stream)
+{
+    j->words = vc_alloc(SILVER_MAX_TOKENS + 2 * CAPTION_PAD, sizeof *j->words);
+    j->heads = vc_alloc(SILVER_MAX_TOKENS + 1, sizeof *j->heads);
+    vc_rng_seed(&j->rng, vc_mix_seed(j->t->options->seed, (uint64_t)j->kind * 100 + stream));
+}
+
+static void end_job(Job *j)
+{
+    caption_tree_finish(&j->tree);
+    free(j->words);
+    free(j->heads);
+}
+
+// The captions that a job learns from. Freed with free().
+static uint32_t *captions_of(const Job *j, size_t *n)
+{
+    size_t captions = j->t->silver.caption_count;
+    uint32_t *order = vc_alloc(captions + 1, sizeof *order);
+    *n = 0;
+    for (size_t i = 0; i < captions; i++) {
+        if (!is_held_out(j->t, i) && !is_of_fold(j, i))
+            order[(*n)++] = (uint32_t)i;
+    }
+    return order;
+}
+
+// All features: of a fold, whose captions it labels then, or to find those that matter.
+static void run_first(Job *j)
 {
     static const size_t classes[MODELS] = {CAPTION_TAGS, CAPTION_ROLES, CAPTION_STEPS};
     Trainer *t = j->t;
-    size_t captions = t->silver.caption_count, n = 0;
-    uint32_t *order = vc_alloc(captions + 1, sizeof *order);
-    j->words = vc_alloc(SILVER_MAX_TOKENS + 2 * CAPTION_PAD, sizeof *j->words);
-    j->heads = vc_alloc(SILVER_MAX_TOKENS + 1, sizeof *j->heads);
+    size_t n;
+    uint32_t *order = captions_of(j, &n);
+    begin_job(j, (uint64_t)(j->fold + 1));
     j->p = caption_perceptron_create(classes[j->kind]);
-    vc_rng_seed(&j->rng, vc_mix_seed(t->options->seed, (uint64_t)(j->kind * (FOLDS + 1) + j->fold + 1)));
-    for (size_t i = 0; i < captions; i++) {
-        if (is_held_out(t, i) || is_of_fold(j, i))
-            continue;
-        order[n++] = (uint32_t)i;
-        walk(j, i, COUNT);
-    }
+    for (size_t i = 0; i < n; i++)
+        walk(j, order[i], COUNT);
     caption_perceptron_choose(j->p, MIN_COUNT);
     learn(j, order, n);
     if (j->fold >= 0) {
-        for (size_t i = 0; i < captions; i++) {
+        for (size_t i = 0; i < t->silver.caption_count; i++) {
             if (is_of_fold(j, i) && !is_held_out(t, i))
                 walk(j, i, APPLY);
         }
         caption_perceptron_destroy(&j->p);
     } else {
         caption_perceptron_prune(j->p, t->keep[j->kind]);
-        learn(j, order, n);
-        t->final[j->kind] = j->p;
     }
-    caption_tree_finish(&j->tree);
-    free(j->words);
-    free(j->heads);
+    end_job(j);
     free(order);
 }
 
-static void run_jobs(void *ctx, size_t begin, size_t end, size_t worker)
+static void run_first_jobs(void *ctx, size_t begin, size_t end, size_t worker)
 {
     (void)worker;
     for (size_t i = begin; i < end; i++)
-        run_job((Job *)ctx + i);
+        run_first((Job *)ctx + i);
 }
 
-// The model that is kept and those of the folds, side by side. The steps have no folds: nothing follows on them.
+static void run_second_jobs(void *ctx, size_t begin, size_t end, size_t worker)
+{
+    (void)worker;
+    for (size_t i = begin; i < end; i++) {
+        Job *j = (Job *)ctx + i;
+        size_t n;
+        uint32_t *order = captions_of(j, &n);
+        begin_job(j, FOLDS + 1 + (uint64_t)i);
+        learn(j, order, n);
+        end_job(j);
+        free(order);
+    }
+}
+
+// The folds' models and the one that chooses features, side by side; then the copies of what is kept. The steps have no
+// folds: nothing follows on them.
 static bool train_kind(Trainer *t, ModelKind kind, VcErr *err)
 {
-    Job jobs[FOLDS + 1] = {0};
+    Job first[FOLDS + 1] = {0}, second[COPIES] = {0};
     size_t n = kind == MODEL_STEPS ? 1 : FOLDS + 1;
     for (size_t i = 0; i < n; i++)
-        jobs[i] = (Job){.t = t, .kind = kind, .fold = (int)i - 1};
-    vc_parallel_for(t->options->pool, n, 1, run_jobs, jobs);
+        first[i] = (Job){.t = t, .kind = kind, .fold = (int)i - 1};
+    vc_parallel_for(t->options->pool, n, 1, run_first_jobs, first);
+    for (size_t i = 0; i < COPIES; i++)
+        second[i] = (Job){.t = t, .kind = kind, .fold = -1, .p = i ? caption_perceptron_clone(first[0].p) : first[0].p};
+    vc_parallel_for(t->options->pool, COPIES, 1, run_second_jobs, second);
+    for (size_t i = 1; i < COPIES; i++) {
+        caption_perceptron_add(second[0].p, second[i].p);
+        caption_perceptron_destroy(&second[i].p);
+    }
+    t->final[kind] = second[0].p;
     return !vc_interrupted() || vc_fail(err, VC_ERR_CANCELLED, "interrupted");
 }
 

@@ -2,9 +2,9 @@
 // Training of the caption parser's packed model from annotated captions (caption_silver.h gives their format).
 //
 // Parts of speech first. Roles are trained on parts of speech that models gave which had not seen the caption (four
-// folds), and the tree's steps on both such: what they will be in use. Each of the three is trained twice: on all
-// features, then from zero on those that mattered. The same file, options and program give the same bytes, on any
-// number of threads and any machine.
+// folds), and the tree's steps on both such: what they will be in use. Each of the three is trained on all features,
+// then from zero on those that mattered: three times in different orders of the captions, whose weights are added up.
+// The same file, options and program give the same bytes, on any number of threads and any machine.
 #pragma once
 
 #include "base/err.h"

@@ -9,6 +9,7 @@
 #include "concepts/caption_train.h"
 #include "concepts/clip.h"
 #include "concepts/embed.h"
+#include "concepts/filter.h"
 #include "concepts/mine.h"
 #include "concepts/search.h"
 #include "concepts/stats.h"

@@ -48,8 +48,7 @@ static bool hash_file(VcSha256 *sha, const char *path, VcErr *err)
     return ok;
 }
 
-// SHA-256 of the weight file, or of all shards in the order of their names.
-static bool hash_weights(const char *dir, uint8_t out[32], VcErr *err)
+bool concepts_hash_model(const char *dir, uint8_t out[32], VcErr *err)
 {
     VcFileList files;
     if (!vc_list_files(&files, dir, err))
@@ -129,7 +128,7 @@ static bool choose_model(Stage *s, VcErr *err)
     char *dir = NULL, *name = model_name(s->options->model);
     uint8_t sha[32];
     ConceptsModel active = {0};
-    bool ok = clip_find(&dir, s->options->model, err) && hash_weights(dir, sha, err) &&
+    bool ok = clip_find(&dir, s->options->model, err) && concepts_hash_model(dir, sha, err) &&
               concepts_active_model(s->ws, &active, err);
     if (ok && active.model_id >= 0 && memcmp(active.sha256, sha, 32) != 0) {
         if (s->options->replace) {

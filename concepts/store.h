@@ -12,6 +12,8 @@ typedef struct {
     uint8_t sha256[32]; // of the weights
 } ConceptsModel;
 
+// SHA-256 of a model's weight file, or of all its shards in the order of their names.
+bool concepts_hash_model(const char *dir, uint8_t out[32], VcErr *err);
 // The model that meta.active_model names; model_id -1 when there is none yet.
 bool concepts_active_model(VcWorkspace *ws, ConceptsModel *out, VcErr *err);
 bool concepts_find_model(VcWorkspace *ws, const char *name, const uint8_t sha256[32], ConceptsModel *out, VcErr *err);

@@ -3,123 +3,12 @@
 
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/str.h"
 #include "concepts/caption.h"
-
-// --- counter ---------------------------------------------------------------------------------------------------------
-
-typedef struct {
-    size_t text; // offset in the pool
-    uint32_t length;
-    int kind;
-    int64_t count;
-} Entry;
-
-struct VocabularyCounter {
-    VcStr pool;     // texts, each with a zero byte
-    Entry *entries; // in the order of first sighting
-    size_t count, cap;
-    uint32_t *slots; // open addressing: index + 1
-    size_t slot_count;
-};
-
-VocabularyCounter *vocabulary_counter_create(void)
-{
-    VocabularyCounter *c = vc_calloc(1, sizeof *c);
-    c->slot_count = 1024;
-    c->slots = vc_calloc(c->slot_count, sizeof *c->slots);
-    return c;
-}
-
-void vocabulary_counter_destroy(VocabularyCounter **counter)
-{
-    VocabularyCounter *c = counter ? *counter : NULL;
-    if (!c)
-        return;
-    vc_str_finish(&c->pool);
-    free(c->entries);
-    free(c->slots);
-    free(c);
-    *counter = NULL;
-}
-
-static uint32_t *find_slot(const VocabularyCounter *c, const char *text, size_t n)
-{
-    size_t at = vc_xxh3(text, n) & (c->slot_count - 1);
-    while (c->slots[at]) {
-        const Entry *e = &c->entries[c->slots[at] - 1];
-        if (e->length == n && memcmp(c->pool.data + e->text, text, n) == 0)
-            break;
-        at = (at + 1) & (c->slot_count - 1);
-    }
-    return &c->slots[at];
-}
-
-static void grow_slots(VocabularyCounter *c)
-{
-    free(c->slots);
-    c->slot_count *= 2;
-    c->slots = vc_calloc(c->slot_count, sizeof *c->slots);
-    for (size_t i = 0; i < c->count; i++)
-        *find_slot(c, c->pool.data + c->entries[i].text, c->entries[i].length) = (uint32_t)(i + 1);
-}
-
-void vocabulary_counter_add(VocabularyCounter *c, const char *text, size_t n, int kind)
-{
-    uint32_t *slot = find_slot(c, text, n);
-    if (*slot) {
-        c->entries[*slot - 1].count++;
-        return;
-    }
-    VC_ASSERT(c->count < UINT32_MAX - 1 && n < UINT32_MAX);
-    c->entries = vc_grow(c->entries, &c->cap, c->count + 1, sizeof *c->entries);
-    c->entries[c->count++] = (Entry){c->pool.len, (uint32_t)n, kind, 1};
-    vc_str_putn(&c->pool, text, n);
-    vc_str_putc(&c->pool, '\0');
-    *slot = (uint32_t)c->count;
-    if (c->count * 2 > c->slot_count)
-        grow_slots(c);
-}
-
-size_t vocabulary_counter_distinct(const VocabularyCounter *counter)
-{
-    return counter->count;
-}
-
-typedef struct {
-    int64_t count;
-    size_t index;
-} Rank;
-
-static int by_count(const void *a, const void *b)
-{
-    const Rank *x = a, *y = b;
-    if (x->count != y->count)
-        return x->count > y->count ? -1 : 1;
-    return x->index < y->index ? -1 : x->index > y->index;
-}
-
-size_t vocabulary_counter_select(const VocabularyCounter *c, int64_t min_count, VocabularyEntry **out)
-{
-    Rank *ranks = vc_alloc(c->count + 1, sizeof *ranks);
-    size_t n = 0;
-    for (size_t i = 0; i < c->count; i++) {
-        if (c->entries[i].count >= min_count)
-            ranks[n++] = (Rank){c->entries[i].count, i};
-    }
-    qsort(ranks, n, sizeof *ranks, by_count);
-    *out = vc_alloc(n + 1, sizeof **out);
-    for (size_t i = 0; i < n; i++) {
-        const Entry *e = &c->entries[ranks[i].index];
-        (*out)[i] = (VocabularyEntry){c->pool.data + e->text, e->count, e->kind};
-    }
-    free(ranks);
-    return n;
-}
+#include "concepts/vocabulary_files.h"
 
 // --- captions of the workspace ---------------------------------------------------------------------------------------
 
@@ -127,14 +16,25 @@ size_t vocabulary_counter_select(const VocabularyCounter *c, int64_t min_count, 
 // stage rejects keeps its place here, so that a second run finds the same captions.
 #define CAPTIONS "FROM caption WHERE image_id IN (SELECT image_id FROM image_file)"
 
-// meta.vocabulary_source: "captions MIN_COUNT ATTRIBUTES RELATIONS PRONOUNS SHA256" or "file SHA256". Equal means there
-// is nothing to do.
+// meta.vocabulary_source: "captions MIN_COUNT ATTRIBUTES RELATIONS PRONOUNS SHA256", with " +" behind it when other
+// settings had a part in it, or "file SHA256". Equal means there is nothing to do.
 enum { SOURCE_MAX = 128 };
 
-// SHA-256 over the captions in their order.
-static bool captions_source(VcWorkspace *ws, const VocabularyOptions *o, char out[SOURCE_MAX], VcErr *err)
+static bool has_other_settings(const VocabularyOptions *o)
 {
-    VcSha256 *sha = vc_sha256_begin();
+    return o->letter_case != VOCABULARY_CASE_REFERENCE || o->merge_plurals || o->parser || o->merge_count > 0 ||
+           o->stop || o->min_length > 0 || o->max_length > 0;
+}
+
+static void add_settings(VcSha256 *sha, const VocabularyOptions *o)
+{
+    const int64_t values[] = {o->letter_case, o->merge_plurals, o->min_length, o->max_length};
+    vc_sha256_add(sha, values, sizeof values);
+}
+
+// The captions in their order.
+static bool add_captions(VcWorkspace *ws, VcSha256 *sha, VcErr *err)
+{
     VcStmt *stmt = NULL;
     bool row = true, ok = vc_db_prepare(ws->db, &stmt, "SELECT caption_id, text " CAPTIONS " ORDER BY caption_id", err);
     while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
@@ -146,13 +46,21 @@ static bool captions_source(VcWorkspace *ws, const VocabularyOptions *o, char ou
             ok = vc_fail(err, VC_ERR_CANCELLED, "interrupted");
     }
     vc_stmt_finish(&stmt);
+    return ok;
+}
+
+static void end_source(const VocabularyOptions *o, VcSha256 **sha, char out[SOURCE_MAX])
+{
     uint8_t digest[32];
     char hex[65];
-    vc_sha256_end(&sha, digest);
+    vc_sha256_end(sha, digest);
     vc_hex(digest, 32, hex);
-    snprintf(out, SOURCE_MAX, "captions %lld %d %d %d %s", (long long)o->min_count, o->attributes, o->relations,
-             o->keep_pronouns, hex);
-    return ok;
+    if (o->file_count > 0) {
+        snprintf(out, SOURCE_MAX, "file %s", hex);
+    } else {
+        snprintf(out, SOURCE_MAX, "captions %lld %d %d %d %s%s", (long long)o->min_count, o->attributes, o->relations,
+                 o->keep_pronouns, hex, has_other_settings(o) ? " +" : "");
+    }
 }
 
 enum { BATCH = 4096, CHUNK = 64 };
@@ -166,14 +74,19 @@ typedef struct {
     CaptionParser **parsers;
 } Batch;
 
-static void put_found(VcStr *out, int kind, const char *a, const char *b, const char *c)
+static void put_found(VcStr *out, int kind, bool lower, const char *a, const char *b, const char *c)
 {
+    const char *const parts[] = {a, b, c};
     vc_str_putc(out, (char)('0' + kind));
-    vc_str_put(out, a);
-    if (b)
-        vc_str_putf(out, " %s", b);
-    if (c)
-        vc_str_putf(out, " %s", c);
+    for (int i = 0; i < 3 && parts[i]; i++) {
+        if (i > 0)
+            vc_str_putc(out, ' ');
+        if (lower) {
+            caption_put_lower(out, parts[i], strlen(parts[i]));
+        } else {
+            vc_str_put(out, parts[i]);
+        }
+    }
     vc_str_putc(out, '\0');
 }
 
@@ -183,17 +96,20 @@ static void parse_chunk(void *ctx, size_t begin, size_t end, size_t worker)
     VcStr *out = &b->found[begin / CHUNK];
     unsigned flags = b->options->keep_pronouns ? CAPTION_PRONOUNS : 0;
     flags |= b->options->relations ? CAPTION_RELATIONS : 0;
+    flags |= b->options->letter_case == VOCABULARY_CASE_KEEP ? CAPTION_CASE : 0;
+    bool lower = b->options->letter_case == VOCABULARY_CASE_LOWER;
     vc_str_clear(out);
     for (size_t i = begin; i < end; i++) {
         size_t from = i ? b->ends[i - 1] : 0;
         CaptionParse p;
         caption_parse(b->parsers[worker], b->text.data + from, b->ends[i] - from, flags, &p);
         for (size_t k = 0; k < p.concept_count; k++)
-            put_found(out, VOCABULARY_OBJECT, p.concepts[k], NULL, NULL);
+            put_found(out, VOCABULARY_OBJECT, false, p.concepts[k], NULL, NULL);
         for (size_t k = 0; b->options->attributes && k < p.attribute_count; k++)
-            put_found(out, VOCABULARY_ATTRIBUTE, p.attributes[k].head, p.attributes[k].modifier, NULL);
+            put_found(out, VOCABULARY_ATTRIBUTE, lower, p.attributes[k].head, p.attributes[k].modifier, NULL);
         for (size_t k = 0; b->options->relations && k < p.relation_count; k++)
-            put_found(out, VOCABULARY_RELATION, p.relations[k].subject, p.relations[k].relation, p.relations[k].object);
+            put_found(out, VOCABULARY_RELATION, lower, p.relations[k].subject, p.relations[k].relation,
+                      p.relations[k].object);
     }
 }
 
@@ -217,8 +133,8 @@ static void count_batch(Batch *b, VocabularyCounter *counter, VocabularyReport *
     vc_str_clear(&b->text);
 }
 
-static bool count_captions(VcWorkspace *ws, const VocabularyOptions *o, VocabularyCounter *counter,
-                           VocabularyReport *report, VcErr *err)
+static bool count_captions(VcWorkspace *ws, const VocabularyOptions *o, CaptionParser *parser,
+                           VocabularyCounter *counter, VocabularyReport *report, VcErr *err)
 {
     int64_t total;
     VcStmt *stmt = NULL;
@@ -231,7 +147,7 @@ static bool count_captions(VcWorkspace *ws, const VocabularyOptions *o, Vocabula
     b->ends = vc_alloc(BATCH, sizeof *b->ends);
     b->parsers = vc_calloc(threads, sizeof(CaptionParser *));
     for (size_t i = 0; i < threads; i++)
-        b->parsers[i] = i ? caption_parser_share(b->parsers[0]) : caption_parser_create();
+        b->parsers[i] = caption_parser_share(parser);
     VcProgress *progress = vc_progress_begin("parse", "captions", (uint64_t)total);
     bool row = true, ok = true;
     while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
@@ -258,78 +174,6 @@ static bool count_captions(VcWorkspace *ws, const VocabularyOptions *o, Vocabula
     free(b->parsers);
     free(b->ends);
     free(b);
-    return ok;
-}
-
-// --- a vocabulary of the user's --------------------------------------------------------------------------------------
-
-enum { MAX_FILE = 1 << 30 };
-
-static bool add_given(VocabularyCounter *counter, const char *text, size_t n, const char *path, size_t line, VcErr *err)
-{
-    while (n > 0 && (uint8_t)text[n - 1] <= ' ')
-        n--;
-    while (n > 0 && (uint8_t)text[0] <= ' ')
-        text++, n--;
-    if (n == 0)
-        return true;
-    if (!vc_utf8_valid(text, n))
-        return vc_fail(err, VC_ERR_FORMAT, "'%s', entry %zu: the bytes are not UTF-8", path, line);
-    if (memchr(text, 0, n))
-        return vc_fail(err, VC_ERR_FORMAT, "'%s', entry %zu: a concept cannot hold a zero byte", path, line);
-    if (*find_slot(counter, text, n)) { // a second count would move it forward
-        vc_warn("'%s', entry %zu: '%.*s' was there before; the first one counts", path, line, (int)n, text);
-    } else {
-        vocabulary_counter_add(counter, text, n, VOCABULARY_OBJECT);
-    }
-    return true;
-}
-
-static bool read_list(VocabularyCounter *counter, const char *bytes, size_t n, const char *path, VcErr *err)
-{
-    VcJson *json;
-    if (!vc_json_parse(&json, bytes, n, path, err))
-        return false;
-    bool ok = true;
-    for (size_t i = 0; ok && i < vc_json_length(json); i++) {
-        size_t length;
-        const char *text = vc_json_string(vc_json_item(json, i), &length);
-        ok = text ? add_given(counter, text, length, path, i + 1, err)
-                  : vc_fail(err, VC_ERR_FORMAT, "'%s', entry %zu: expected a string", path, i + 1);
-    }
-    vc_json_destroy(&json);
-    return ok;
-}
-
-static bool read_vocabulary(VocabularyCounter *counter, const char *path, char source[SOURCE_MAX], VcErr *err)
-{
-    char *bytes;
-    size_t n;
-    if (!vc_read_file(&bytes, &n, path, MAX_FILE, err))
-        return vc_prefix(err, "cannot read the vocabulary");
-    uint8_t digest[32];
-    char hex[65];
-    vc_sha256(bytes, n, digest);
-    vc_hex(digest, 32, hex);
-    snprintf(source, SOURCE_MAX, "file %s", hex);
-    const char *s = bytes, *end = bytes + n;
-    if (n >= 3 && memcmp(s, "\xEF\xBB\xBF", 3) == 0)
-        s += 3;
-    const char *first = s;
-    while (first < end && (uint8_t)*first <= ' ')
-        first++;
-    bool ok = true;
-    if (first < end && *first == '[') {
-        ok = read_list(counter, s, (size_t)(end - s), path, err);
-    } else {
-        for (size_t line = 1; ok && s < end; line++) {
-            const char *stop = memchr(s, '\n', (size_t)(end - s));
-            stop = stop ? stop : end;
-            ok = add_given(counter, s, (size_t)(stop - s), path, line, err);
-            s = stop + 1;
-        }
-    }
-    free(bytes);
     return ok;
 }
 
@@ -413,53 +257,146 @@ static bool store(VcWorkspace *ws, const VocabularyEntry *entries, size_t n, boo
 
 static bool nothing_kept(const VocabularyOptions *o, const VocabularyReport *r, VcErr *err)
 {
-    if (o->file)
-        return vc_fail(err, VC_ERR_FORMAT, "'%s' holds no concept", o->file);
-    if (r->captions == 0) {
+    int64_t ruled_out = r->distinct - r->cut[VOCABULARY_RARE];
+    if (o->file_count > 0 && r->distinct == 0)
+        return vc_fail(err, VC_ERR_FORMAT, "'%s' holds no concept", o->files[0]);
+    if (o->file_count == 0 && r->captions == 0 && o->merge_count == 0) {
         return vc_fail(
             err, VC_ERR_USAGE,
             "there is no caption of a stored image in this workspace; run 'vicha extract' with a source that "
             "has captions, or give a vocabulary with --vocabulary FILE");
     }
+    if (ruled_out > 0) {
+        return vc_fail(err, VC_ERR_USAGE,
+                       "of %lld concepts none is left: %lld are ruled out by the stop list or their length, %lld were "
+                       "seen less than %lld times",
+                       (long long)r->distinct, (long long)ruled_out, (long long)r->cut[VOCABULARY_RARE],
+                       (long long)o->min_count);
+    }
     return vc_fail(err, VC_ERR_USAGE, "of %lld concepts in %lld captions none was seen %lld times; lower --min-count",
                    (long long)r->distinct, (long long)r->captions, (long long)o->min_count);
+}
+
+static bool read_given(const VocabularyOptions *o, VocabularyCounter *counter, bool *counted, VcSha256 *sha, VcErr *err)
+{
+    bool ok = true;
+    *counted = true;
+    for (size_t i = 0; ok && i < o->file_count && *counted; i++)
+        ok = vocabulary_file_has_counts(o->files[i], counted, err);
+    for (size_t i = 0; ok && i < o->file_count; i++)
+        ok = vocabulary_read_file(counter, o->files[i], *counted, sha, err);
+    return ok;
+}
+
+// What was left out, by falling count: "concept TAB count TAB cause".
+static bool write_cut(const char *path, const VocabularyEntry *entries, size_t n, VcErr *err)
+{
+    static const char *const causes[VOCABULARY_CAUSES] = {"kept", "rare", "stop", "short", "long", "plural"};
+    VcStr s = {0};
+    for (size_t i = 0; i < n; i++)
+        vc_str_putf(&s, "%s\t%lld\t%s\n", entries[i].text, (long long)entries[i].count, causes[entries[i].cause]);
+    bool ok = vc_write_file(path, vc_str_get(&s), s.len, err);
+    vc_str_finish(&s);
+    return ok;
+}
+
+typedef struct {
+    VocabularyCounter *counter, *merged, *stop;
+    CaptionParser *parser;
+    bool counted;
+    char source[SOURCE_MAX];
+} Build;
+
+// Everything but the captions' concepts, and the text that names what the vocabulary depends on.
+static bool prepare(VcWorkspace *ws, const VocabularyOptions *o, Build *b, VcErr *err)
+{
+    VcSha256 *sha = vc_sha256_begin();
+    bool ok = true;
+    if (o->file_count > 0) {
+        ok = read_given(o, b->counter, &b->counted, sha, err);
+    } else {
+        b->counted = true;
+        b->parser = o->parser ? caption_parser_open(o->parser, err) : caption_parser_create();
+        ok = b->parser != NULL;
+        if (ok) {
+            uint64_t model = caption_parser_model(b->parser);
+            vc_sha256_add(sha, &model, sizeof model);
+        }
+    }
+    for (size_t i = 0; ok && i < o->merge_count; i++)
+        ok = vocabulary_read_counts(b->merged, o->merge[i], sha, err);
+    if (ok && o->stop)
+        ok = vocabulary_read_file(b->stop, o->stop, false, sha, err);
+    add_settings(sha, o);
+    ok = ok && (o->file_count > 0 || add_captions(ws, sha, err));
+    end_source(o, &sha, b->source);
+    return ok;
+}
+
+static void add_merged(Build *b)
+{
+    VocabularyEntry *entries;
+    size_t n = vocabulary_counter_select(b->merged, 0, &entries);
+    for (size_t i = 0; i < n; i++)
+        vocabulary_counter_add_times(b->counter, entries[i].text, strlen(entries[i].text), entries[i].kind,
+                                     entries[i].count);
+    free(entries);
+}
+
+static bool choose_and_store(VcWorkspace *ws, const VocabularyOptions *o, Build *b, VocabularyReport *report,
+                             VcErr *err)
+{
+    VocabularyEntry *entries;
+    if (o->merge_plurals)
+        vocabulary_counter_merge_plurals(b->counter);
+    const VocabularyRules rules = {.min_count = o->file_count > 0 ? 0 : o->min_count,
+                                   .stop = b->stop,
+                                   .min_length = (size_t)o->min_length,
+                                   .max_length = (size_t)o->max_length};
+    size_t n = vocabulary_counter_choose(b->counter, &rules, &entries), all = vocabulary_counter_distinct(b->counter);
+    report->distinct = (int64_t)all;
+    report->kept = (int64_t)n;
+    for (size_t i = 0; i < all; i++)
+        report->cut[entries[i].cause] += i >= n;
+    bool ok = n > 0 ? store(ws, entries, n, b->counted, b->source, report, err) : nothing_kept(o, report, err);
+    ok = ok && (!o->cut || write_cut(o->cut, entries + n, all - n, err));
+    free(entries);
+    return ok;
 }
 
 bool vocabulary_build(VcWorkspace *ws, const VocabularyOptions *o, VocabularyReport *report, VcErr *err)
 {
     *report = (VocabularyReport){0};
-    char source[SOURCE_MAX] = "", *before = NULL;
-    VocabularyCounter *counter = vocabulary_counter_create();
-    VocabularyEntry *entries = NULL;
-    bool ok = o->file ? read_vocabulary(counter, o->file, source, err) : captions_source(ws, o, source, err);
-    ok = ok && vc_meta_get(ws, "vocabulary_source", &before, err) &&
-         vc_db_int(ws->db, "SELECT count(*) FROM concept", 0, &report->kept, err);
-    if (ok && before && strcmp(before, source) == 0 && report->kept > 0) {
-        report->unchanged = true;
-        goto out;
+    Build b = {.counter = vocabulary_counter_create(),
+               .merged = vocabulary_counter_create(),
+               .stop = vocabulary_counter_create()};
+    char *before = NULL;
+    bool ok = prepare(ws, o, &b, err) && vc_meta_get(ws, "vocabulary_source", &before, err) &&
+              vc_db_int(ws->db, "SELECT count(*) FROM concept", 0, &report->kept, err);
+    // A report of what is cut needs the counts again.
+    report->unchanged = ok && before && strcmp(before, b.source) == 0 && report->kept > 0 && !o->cut;
+    if (ok && !report->unchanged) {
+        ok = o->file_count > 0 || count_captions(ws, o, b.parser, b.counter, report, err);
+        if (ok)
+            add_merged(&b);
+        ok = ok && choose_and_store(ws, o, &b, report, err);
     }
-    ok = ok && (o->file || count_captions(ws, o, counter, report, err));
-    if (!ok)
-        goto out;
-    size_t n = vocabulary_counter_select(counter, o->file ? 1 : o->min_count, &entries);
-    report->distinct = (int64_t)vocabulary_counter_distinct(counter);
-    report->kept = (int64_t)n;
-    ok = n > 0 ? store(ws, entries, n, !o->file, source, report, err) : nothing_kept(o, report, err);
-out:
-    free(entries);
     free(before);
-    vocabulary_counter_destroy(&counter);
+    caption_parser_destroy(&b.parser);
+    vocabulary_counter_destroy(&b.counter);
+    vocabulary_counter_destroy(&b.merged);
+    vocabulary_counter_destroy(&b.stop);
     return ok;
 }
 
-bool vocabulary_settings(VcWorkspace *ws, VocabularyOptions *options, bool *from_file, bool *found, VcErr *err)
+bool vocabulary_settings(VcWorkspace *ws, VocabularyOptions *options, bool *fixed, bool *found, VcErr *err)
 {
     char *source;
-    *from_file = *found = false;
+    *fixed = *found = false;
     if (!vc_meta_get(ws, "vocabulary_source", &source, err))
         return false;
-    if (source && vc_has_prefix(source, "file ")) {
-        *from_file = *found = true;
+    if (source && (vc_has_prefix(source, "file ") || vc_has_suffix(source, " +"))) {
+        *fixed = *found = true;
     } else if (source && vc_has_prefix(source, "captions ")) {
         // "captions MIN_COUNT ATTRIBUTES RELATIONS PRONOUNS SHA256"
         char *at = source + strlen("captions ");

@@ -7,24 +7,13 @@
 
 #include "base/pool.h"
 #include "base/workspace.h"
+#include "concepts/vocabulary_counter.h"
 
-// Counts strings in memory that grows with the distinct ones only.
-typedef struct VocabularyCounter VocabularyCounter;
-typedef struct {
-    const char *text; // borrowed from the counter
-    int64_t count;    // sightings, from 1 (the original's stored counter is this minus 1)
-    int kind;         // as given to _add
-} VocabularyEntry;
-
-enum { VOCABULARY_OBJECT = 0, VOCABULARY_ATTRIBUTE = 1, VOCABULARY_RELATION = 2 };
-
-VocabularyCounter *vocabulary_counter_create(void);
-void vocabulary_counter_destroy(VocabularyCounter **counter); // NULL allowed; clears
-// The same text under two kinds is one entry with the kind of its first sighting: `concept.text` is unique.
-void vocabulary_counter_add(VocabularyCounter *counter, const char *text, size_t n, int kind);
-size_t vocabulary_counter_distinct(const VocabularyCounter *counter);
-// Entries seen at least `min_count` times, falling count, ties by first sighting. *out is freed with free().
-size_t vocabulary_counter_select(const VocabularyCounter *counter, int64_t min_count, VocabularyEntry **out);
+typedef enum {
+    VOCABULARY_CASE_REFERENCE, // concepts in lower case, attributes and relations as written: as the original counts
+    VOCABULARY_CASE_LOWER,     // all in lower case
+    VOCABULARY_CASE_KEEP       // all as written
+} VocabularyCase;
 
 typedef struct {
     // Kept when seen at least so often. ViCHA's own counter starts at 0 on the first sighting and keeps what is over
@@ -32,13 +21,23 @@ typedef struct {
     int64_t min_count;
     bool attributes, relations; // count them too
     bool keep_pronouns;         // as the original does
-    const char *file;           // a vocabulary of the user's instead: one concept a line, or a JSON list of strings
-    VcPool *pool;               // NULL: this thread
+    VocabularyCase letter_case;
+    bool merge_plurals;       // count "dogs" as "dog" where both are seen (the original does not)
+    const char *parser;       // a caption model's file; NULL: the one in the program
+    const char *const *files; // vocabularies of the user's instead of counting: together, without repeats
+    size_t file_count;        //   sorted by their counts if all have them, else in the order of the files
+    const char *const *merge; // files with counts, or other workspaces: their counts are added to those here
+    size_t merge_count;
+    const char *stop;               // a file of concepts to leave out
+    int64_t min_length, max_length; // characters; 0: no bound
+    const char *cut;                // a file for what was left out: concept, count, cause
+    VcPool *pool;                   // NULL: this thread
 } VocabularyOptions;
 
 typedef struct {
     int64_t captions, sightings, distinct, kept;
-    bool unchanged;       // nothing was done: the vocabulary of these captions and settings is there already
+    int64_t cut[VOCABULARY_CAUSES]; // by cause, of the distinct ones
+    bool unchanged;                 // nothing was done: the vocabulary of these captions and settings is there already
     bool dropped_vectors; // a vocabulary of before had vectors or mined concepts; they no longer hold and are gone
 } VocabularyReport;
 
@@ -46,5 +45,6 @@ typedef struct {
 // enough, is an error.
 bool vocabulary_build(VcWorkspace *ws, const VocabularyOptions *options, VocabularyReport *report, VcErr *err);
 
-// The settings of the vocabulary that the workspace has: *found, and either *from_file or the counting ones are filled.
-bool vocabulary_settings(VcWorkspace *ws, VocabularyOptions *options, bool *from_file, bool *found, VcErr *err);
+// The settings of the vocabulary that the workspace has: *found, and either the counting ones are filled or *fixed: it
+// came from files, or with settings that are not stored, and can only be kept as it is.
+bool vocabulary_settings(VcWorkspace *ws, VocabularyOptions *options, bool *fixed, bool *found, VcErr *err);

@@ -90,6 +90,20 @@ static bool load_concepts(Gather *g, VcErr *err)
     return ok;
 }
 
+// Captions that 'vicha filter' marked are left out. A workspace that was never filtered has no such table.
+static bool prepare_captions(Gather *g, VcErr *err)
+{
+    int64_t filtered;
+    if (!vc_db_int(g->ws->db, "SELECT count(*) FROM sqlite_schema WHERE name = 'caption_filter'", 0, &filtered, err))
+        return false;
+    const char *sql = "SELECT text FROM caption WHERE image_id = ?1 ORDER BY caption_id";
+    if (filtered > 0) {
+        sql = "SELECT text FROM caption c WHERE image_id = ?1 AND NOT EXISTS (SELECT 1 FROM caption_filter f"
+              " WHERE f.caption_id = c.caption_id AND f.dropped) ORDER BY caption_id";
+    }
+    return vc_db_prepare(g->ws->db, &g->captions, sql, err);
+}
+
 bool gather_open(Gather **out, VcWorkspace *ws, const Wordpiece *wp, const GatherOptions *options, VcErr *err)
 {
     Gather *g = vc_calloc(1, sizeof *g);
@@ -97,8 +111,7 @@ bool gather_open(Gather **out, VcWorkspace *ws, const Wordpiece *wp, const Gathe
     g->wp = wp;
     g->options = *options;
     bool ok =
-        extract_reader_open(&g->images, ws, err) &&
-        vc_db_prepare(ws->db, &g->captions, "SELECT text FROM caption WHERE image_id = ?1 ORDER BY caption_id", err) &&
+        extract_reader_open(&g->images, ws, err) && prepare_captions(g, err) &&
         vc_db_prepare(ws->db, &g->concepts,
                       "SELECT concept_id, score FROM image_concept WHERE image_id = ?1 ORDER BY rank LIMIT ?2", err) &&
         load_concepts(g, err) && (!options->zlib || extract_image_init(err));

@@ -76,8 +76,14 @@ static bool put_settings(VcStr *out, Set *set, VcErr *err)
 {
     Stage s = *set->stage;
     const IndexStageOptions *o = s.options;
-    vc_str_put(out, "{\"clip_model\": ");
-    bool ok = put_concept_text(out, &s, "SELECT name" ACTIVE_RUN, err);
+    char *filter = NULL; // as 'vicha filter' left it; sets of workspaces that were never filtered know nothing of it
+    bool ok = vc_meta_get(s.ws, "filter_state", &filter, err);
+    vc_str_put(out, "{");
+    if (filter != NULL && *filter != '\0')
+        vc_str_putf(out, "\"caption_filter\": \"%s\", ", filter);
+    free(filter);
+    vc_str_put(out, "\"clip_model\": ");
+    ok = ok && put_concept_text(out, &s, "SELECT name" ACTIVE_RUN, err);
     vc_str_put(out, ", \"clip_sha256\": ");
     ok = ok && put_concept_text(out, &s, "SELECT lower(hex(weights_sha256))" ACTIVE_RUN, err);
     vc_str_putf(out, ", \"compression\": \"%s\", \"concept_vocabulary_sha256\": ", o->zlib ? "zlib" : "none");

@@ -204,7 +204,8 @@ static void a_file_gives_its_own_order(void **state)
 {
     Fixture *f = *state;
     char *path = vc_path_join(f->folder, "words");
-    VocabularyOptions o = {.min_count = 2, .file = path};
+    const char *const files[] = {path};
+    VocabularyOptions o = {.min_count = 2, .files = files, .file_count = 1};
     VocabularyReport report;
     static const char lines[] = "\xEF\xBB\xBF zebra \r\n\n dog\ncaf\xC3\xA9\ndog\nhot dog";
     assert_ok(vc_write_file(path, lines, sizeof lines - 1, err));
@@ -226,6 +227,126 @@ static void a_file_gives_its_own_order(void **state)
     free(path);
 }
 
+static void several_files_are_put_together(void **state)
+{
+    Fixture *f = *state;
+    char *one = vc_path_join(f->folder, "one"), *two = vc_path_join(f->folder, "two");
+    const char *const files[] = {one, two};
+    VocabularyOptions o = {.min_count = 9, .files = files, .file_count = 2};
+    VocabularyReport report;
+    assert_ok(vc_write_file(one, "cat\t5\ndog\t7\n", 12, err));
+    static const char counts[] = "{\"owl\": 6, \"cat\": 4, \"dog\": 0, \"ant\": 6}";
+    assert_ok(vc_write_file(two, counts, sizeof counts - 1, err));
+    assert_ok(vocabulary_build(&f->ws, &o, &report, err));
+    assert_table(&f->ws, "0:cat=9 1:dog=7 2:owl=6 3:ant=6 "); // sums, ties by first sighting, no threshold
+    assert_ok(vc_write_file(two, "owl\ncat\n", 8, err));      // without counts: the order of the files
+    assert_ok(vocabulary_build(&f->ws, &o, &report, err));
+    assert_table(&f->ws, "0:cat=0 1:dog=0 2:owl=0 ");
+    static const char *const bad[] = {"cat\t5\ndog\n", "cat\tx\n", "cat\t-1\n", "{\"a\": \"b\"}",
+                                      "cat\t5000000000000000000000\n"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const char *const one_file[] = {two};
+        const VocabularyOptions b = {.min_count = 1, .files = one_file, .file_count = 1};
+        assert_ok(vc_write_file(two, bad[i], strlen(bad[i]), err));
+        assert_error(vocabulary_build(&f->ws, &b, &report, err), two);
+    }
+    free(one);
+    free(two);
+}
+
+static void counts_of_others_are_added_before_the_threshold(void **state)
+{
+    Fixture *f = *state;
+    char *file = vc_path_join(f->folder, "others"), *dir = vc_path_join(f->folder, "second");
+    VcWorkspace second;
+    VocabularyReport report;
+    assert_ok(vc_workspace_open(&second, dir, VC_DB_CREATE, err));
+    put_caption(&second, 1, "A dog and a dog and a cat .", true);
+    const VocabularyOptions all = {.min_count = 1};
+    assert_ok(vocabulary_build(&second, &all, &report, err));
+    vc_workspace_close(&second);
+    put_caption(&f->ws, 1, "A horse and a cat .", true);
+    assert_ok(vc_write_file(file, "horse\t4\nowl\t2\n", 15, err));
+    const char *const merge[] = {file, dir};
+    VocabularyOptions o = {.min_count = 2, .merge = merge, .merge_count = 2};
+    assert_ok(vocabulary_build(&f->ws, &o, &report, err));
+    assert_table(&f->ws, "0:horse=5 1:cat=2 2:owl=2 3:dog=2 ");
+    bool fixed, found;
+    assert_ok(vocabulary_settings(&f->ws, &o, &fixed, &found, err));
+    assert_true(found && fixed);
+    assert_ok(vocabulary_build(&f->ws, &o, &report, err));
+    assert_true(report.unchanged);
+    assert_ok(vc_write_file(file, "horse\n", 6, err));
+    assert_error(vocabulary_build(&f->ws, &o, &report, err), "no count");
+    free(file);
+    free(dir);
+}
+
+static void rules_cut_and_say_what(void **state)
+{
+    Fixture *f = *state;
+    char *stop = vc_path_join(f->folder, "stop"), *cut = vc_path_join(f->folder, "cut");
+    put_caption(&f->ws, 1, "A dog and a skateboarder on the beach .", true);
+    put_caption(&f->ws, 2, "A dog and a skateboarder on the beach with an ox .", true);
+    put_caption(&f->ws, 3, "An ox and a cat .", true);
+    assert_ok(vc_write_file(stop, "beach\n", 6, err));
+    VocabularyOptions o = {.min_count = 2, .stop = stop, .min_length = 3, .max_length = 10, .cut = cut};
+    VocabularyReport report;
+    assert_ok(vocabulary_build(&f->ws, &o, &report, err));
+    assert_table(&f->ws, "0:dog=2 ");
+    assert_int_equal(report.distinct, 5);
+    assert_int_equal(report.cut[VOCABULARY_RARE], 1);
+    char *text;
+    size_t n;
+    assert_ok(vc_read_file(&text, &n, cut, 1000, err));
+    assert_string_equal(text, "skateboarder\t2\tlong\nbeach\t2\tstop\nox\t2\tshort\ncat\t1\trare\n");
+    free(text);
+    o.min_length = 5;
+    assert_error(vocabulary_build(&f->ws, &o, &report, err), "ruled out");
+    free(stop);
+    free(cut);
+}
+
+static void case_is_the_originals_unless_asked(void **state)
+{
+    Fixture *f = *state;
+    put_caption(&f->ws, 1, "Two Dogs on the beach .", true);
+    VocabularyOptions o = {.min_count = 1, .attributes = true};
+    VocabularyReport report;
+    static const char *const expected[] = {"0:dogs=1 1:beach=1 2:Dogs Two=1 ", "0:dogs=1 1:beach=1 2:dogs two=1 ",
+                                           "0:Dogs=1 1:beach=1 2:Dogs Two=1 "};
+    for (int i = 0; i < 3; i++) {
+        o.letter_case = (VocabularyCase)i;
+        assert_ok(vocabulary_build(&f->ws, &o, &report, err));
+        assert_table(&f->ws, expected[i]);
+    }
+}
+
+static void plurals_join_singulars_that_were_seen(void **state)
+{
+    (void)state;
+    static const char *const seen[] = {
+        "dogs",           "dog",     "men",          "man",         "glass",  "glas",
+        "knives",         "knife",   "babies",       "baby",        "people", "ice cream cones",
+        "ice cream cone", "boxes",   "box",          "trousers",    "buses",  "bus",
+        "firemen",        "fireman", "young people", "young person"};
+    VocabularyCounter *c = vocabulary_counter_create();
+    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
+        vocabulary_counter_add(c, seen[i], strlen(seen[i]), VOCABULARY_OBJECT);
+    vocabulary_counter_add(c, "dogs Two", 8, VOCABULARY_ATTRIBUTE);
+    vocabulary_counter_merge_plurals(c);
+    VocabularyEntry *entries;
+    VcStr out = {0};
+    size_t n = vocabulary_counter_select(c, 1, &entries);
+    for (size_t i = 0; i < n; i++)
+        vc_str_putf(&out, "%s=%lld ", entries[i].text, (long long)entries[i].count);
+    assert_string_equal(out.data, "dog=2 man=2 knife=2 baby=2 ice cream cone=2 box=2 bus=2 fireman=2 young person=2 "
+                                  "glass=1 glas=1 people=1 trousers=1 dogs Two=1 ");
+    free(entries);
+    vc_str_finish(&out);
+    vocabulary_counter_destroy(&c);
+}
+
 static void a_workspace_without_captions_says_so(void **state)
 {
     Fixture *f = *state;
@@ -243,6 +364,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_table_holds_ranks_from_0, setup, teardown),
         cmocka_unit_test_setup_teardown(a_changed_vocabulary_drops_what_hangs_on_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_gives_its_own_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(several_files_are_put_together, setup, teardown),
+        cmocka_unit_test_setup_teardown(counts_of_others_are_added_before_the_threshold, setup, teardown),
+        cmocka_unit_test_setup_teardown(rules_cut_and_say_what, setup, teardown),
+        cmocka_unit_test_setup_teardown(case_is_the_originals_unless_asked, setup, teardown),
+        cmocka_unit_test(plurals_join_singulars_that_were_seen),
         cmocka_unit_test_setup_teardown(a_workspace_without_captions_says_so, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
