@@ -212,8 +212,10 @@ CaptionPerceptron *caption_perceptron_clone(const CaptionPerceptron *p)
     q->rows = p->rows;
     q->keys = vc_grow(NULL, &q->cap, p->rows + 1, sizeof *q->keys);
     q->uses = vc_grow(NULL, &q->uses_cap, p->rows + 1, sizeof *q->uses);
-    memcpy(q->keys, p->keys, p->rows * sizeof *q->keys);
-    memcpy(q->uses, p->uses, p->rows * sizeof *q->uses);
+    for (size_t i = 0; i < p->rows; i++) { // there may be none
+        q->keys[i] = p->keys[i];
+        q->uses[i] = p->uses[i];
+    }
     fill_slots(q, p->slot_count);
     forget_weights(q);
     return q;
