@@ -22,3 +22,4 @@
 #include "nn/schedule.h"
 #include "nn/tape.h"
 #include "nn/tensor.h"
+#include "nn/torch_file.h"

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "nn/safetensors.h"
+#include "nn/safetensors_private.h"
 
-#include "base/file.h"
-#include "base/json.h"
-#include "base/mem.h"
 #include "base/str.h"
 #include "nn/half.h"
 
@@ -13,28 +10,14 @@
 
 enum { MAX_SHARDS = 10000 };
 
-typedef struct {
-    char *path;
-    VcMap map;
-    VcJson *header; // owns the names of its tensors
-} Shard;
-
-struct NnSafetensors {
-    char *path;
-    Shard *shards;
-    size_t shard_count, shard_cap;
-    NnStored *tensors; // by name
-    size_t count, cap;
-};
-
 // ---- one header ----------------------------------------------------------------------------------------------------
 
-static bool bad_tensor(const Shard *s, const char *name, const char *what, VcErr *err)
+static bool bad_tensor(const NnShard *s, const char *name, const char *what, VcErr *err)
 {
     return vc_fail(err, VC_ERR_FORMAT, "'%s': header of tensor '%.200s': %s", s->path, name, what);
 }
 
-static bool read_shape(const Shard *s, const char *name, const VcJson *json, NnShape *shape, VcErr *err)
+static bool read_shape(const NnShard *s, const char *name, const VcJson *json, NnShape *shape, VcErr *err)
 {
     if (!vc_json_is_array(json))
         return bad_tensor(s, name, "'shape' is missing or no array", err);
@@ -53,7 +36,7 @@ static bool read_shape(const Shard *s, const char *name, const VcJson *json, NnS
     return true;
 }
 
-static bool read_offsets(const Shard *s, const char *name, const VcJson *json, uint64_t size, uint64_t *begin,
+static bool read_offsets(const NnShard *s, const char *name, const VcJson *json, uint64_t size, uint64_t *begin,
                          uint64_t *end, VcErr *err)
 {
     if (!vc_json_is_array(json) || vc_json_length(json) != 2)
@@ -72,7 +55,7 @@ static bool read_offsets(const Shard *s, const char *name, const VcJson *json, u
     return true;
 }
 
-static bool read_tensor(const Shard *s, const char *name, const VcJson *json, const uint8_t *data, uint64_t size,
+static bool read_tensor(const NnShard *s, const char *name, const VcJson *json, const uint8_t *data, uint64_t size,
                         NnStored *out, VcErr *err)
 {
     if (!vc_json_is_object(json))
@@ -102,7 +85,7 @@ static bool read_tensor(const Shard *s, const char *name, const VcJson *json, co
     return true;
 }
 
-static bool check_metadata(const Shard *s, const VcJson *json, VcErr *err)
+static bool check_metadata(const NnShard *s, const VcJson *json, VcErr *err)
 {
     if (!vc_json_is_object(json))
         return vc_fail(err, VC_ERR_FORMAT, "'%s': __metadata__ is no object", s->path);
@@ -125,7 +108,8 @@ static int by_place(const void *pa, const void *pb)
 }
 
 // The tensors of one file follow each other from the first byte of the data to the last.
-static bool check_cover(const Shard *s, NnStored *tensors, size_t count, const uint8_t *data, uint64_t size, VcErr *err)
+static bool check_cover(const NnShard *s, NnStored *tensors, size_t count, const uint8_t *data, uint64_t size,
+                        VcErr *err)
 {
     if (count > 0)
         qsort(tensors, count, sizeof *tensors, by_place);
@@ -148,7 +132,7 @@ static bool check_cover(const Shard *s, NnStored *tensors, size_t count, const u
     return true;
 }
 
-static bool read_header(Shard *s, uint64_t *header_size, VcErr *err)
+static bool read_header(NnShard *s, uint64_t *header_size, VcErr *err)
 {
     if (s->map.size < 8) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is no safetensors file: %zu bytes, at least 8 + header are needed",
@@ -176,12 +160,24 @@ static bool read_header(Shard *s, uint64_t *header_size, VcErr *err)
     return ok;
 }
 
+NnShard *nn_shard_add(NnSafetensors *st, const char *path)
+{
+    st->shards = vc_grow(st->shards, &st->shard_cap, st->shard_count + 1, sizeof *st->shards);
+    NnShard *s = &st->shards[st->shard_count++];
+    *s = (NnShard){.path = vc_strdup(path)};
+    return s;
+}
+
+void nn_stored_add(NnSafetensors *st, NnStored tensor)
+{
+    st->tensors = vc_grow(st->tensors, &st->cap, st->count + 1, sizeof *st->tensors);
+    st->tensors[st->count++] = tensor;
+}
+
 // Appends the tensors of one file to st.
 static bool read_shard(NnSafetensors *st, const char *path, VcErr *err)
 {
-    st->shards = vc_grow(st->shards, &st->shard_cap, st->shard_count + 1, sizeof *st->shards);
-    Shard *s = &st->shards[st->shard_count++];
-    *s = (Shard){.path = vc_strdup(path)};
+    NnShard *s = nn_shard_add(st, path);
     uint64_t header_size = 0;
     if (!vc_map_open(&s->map, path, err) || !read_header(s, &header_size, err))
         return false;
@@ -197,10 +193,10 @@ static bool read_shard(NnSafetensors *st, const char *path, VcErr *err)
                 return false;
             continue;
         }
-        st->tensors = vc_grow(st->tensors, &st->cap, st->count + 1, sizeof *st->tensors);
-        if (!read_tensor(s, name, value, data, size, &st->tensors[st->count], err))
+        NnStored tensor;
+        if (!read_tensor(s, name, value, data, size, &tensor, err))
             return false;
-        st->count++;
+        nn_stored_add(st, tensor);
     }
     return check_cover(s, st->tensors + first, st->count - first, data, size, err);
 }
@@ -248,7 +244,7 @@ static bool has_shard(const NnSafetensors *st, const char *path)
 }
 
 // Every file that the weight_map names, each once.
-static bool read_shards(NnSafetensors *st, const VcJson *map, VcErr *err)
+static bool read_shards(NnSafetensors *st, const VcJson *map, NnShardReader *read, VcErr *err)
 {
     void *iter = NULL;
     const char *name;
@@ -264,7 +260,7 @@ static bool read_shards(NnSafetensors *st, const VcJson *map, VcErr *err)
         bool ok = true;
         if (!has_shard(st, path)) {
             ok = st->shard_count < MAX_SHARDS
-                     ? read_shard(st, path, err)
+                     ? read(st, path, err)
                      : vc_fail(err, VC_ERR_LIMIT, "'%s': more than %d shards", st->path, MAX_SHARDS);
         }
         free(path);
@@ -290,7 +286,7 @@ static bool check_weight_map(const NnSafetensors *st, const VcJson *map, VcErr *
     return true;
 }
 
-static bool read_index(NnSafetensors *st, VcErr *err)
+static bool read_index(NnSafetensors *st, NnShardReader *read, VcErr *err)
 {
     VcJson *json = NULL;
     if (!vc_json_read_file(&json, st->path, NN_SAFETENSORS_MAX_HEADER, err))
@@ -300,24 +296,29 @@ static bool read_index(NnSafetensors *st, VcErr *err)
     if (!vc_json_is_object(map) || vc_json_length(map) == 0) {
         ok = vc_fail(err, VC_ERR_FORMAT, "'%s': 'weight_map' is missing, empty or no object", st->path);
     } else {
-        ok = read_shards(st, map, err) && sort_names(st, err) && check_weight_map(st, map, err);
+        ok = read_shards(st, map, read, err) && sort_names(st, err) && check_weight_map(st, map, err);
     }
     vc_json_destroy(&json);
     return ok;
 }
 
-bool nn_safetensors_open(NnSafetensors **out, const char *path, VcErr *err)
+bool nn_set_open(NnSafetensors **out, const char *path, NnShardReader *read, VcErr *err)
 {
     NnSafetensors *st = vc_calloc(1, sizeof *st);
     st->path = vc_strdup(path);
     const bool ok =
-        vc_has_suffix(path, ".index.json") ? read_index(st, err) : read_shard(st, path, err) && sort_names(st, err);
+        vc_has_suffix(path, ".index.json") ? read_index(st, read, err) : read(st, path, err) && sort_names(st, err);
     if (!ok) {
         nn_safetensors_close(&st);
         return false;
     }
     *out = st;
     return true;
+}
+
+bool nn_safetensors_open(NnSafetensors **out, const char *path, VcErr *err)
+{
+    return nn_set_open(out, path, read_shard, err);
 }
 
 bool nn_safetensors_open_dir(NnSafetensors **out, const char *dir, const char *stem, VcErr *err)
@@ -346,6 +347,7 @@ void nn_safetensors_close(NnSafetensors **set)
     for (size_t i = 0; i < st->shard_count; i++) {
         vc_json_destroy(&st->shards[i].header);
         vc_map_close(&st->shards[i].map);
+        vc_arena_destroy(&st->shards[i].owned);
         free(st->shards[i].path);
     }
     free(st->shards);
