@@ -25,13 +25,23 @@ static const CliHelp help = {
         "checkpoint.best.safetensors (best recall so far) and model/.\n"
         "A DIR with checkpoints goes on from the newest one, to the same bits as without the stop; --restart starts "
         "over.\n"
+        "--init-from takes a folder, a weight file (safetensors, or a PyTorch .bin, .pt, .pth: no code is run) or the "
+        "name\n"
+        "of a model in the local hub cache: BERT, ViT and DeiT (Hugging Face or timm names), ViCHA and ALBEF state "
+        "dicts,\n"
+        "or an export of this program. PART is visual, text or concepts; the last source that fits wins. What was "
+        "loaded\n"
+        "and what was not, and why, is said and written to DIR/init.json.\n"
         "Ctrl-C writes a checkpoint and ends with status 130. The same recipe and records give the same bits with any\n"
         "number of threads. mpirun -n 4 vicha train ... trains with four processes: docs/TRAINING.md.",
-    .example = "vicha train demo.json -w work --out work/runs/demo --set train.epochs=5 --set optim.lr=5e-4",
+    .example = "vicha train demo.json -w work --out work/runs/demo --set train.epochs=5 --set optim.lr=5e-4\n"
+               "vicha train vicha-1m --out run --init-from visual=facebook/deit-base-patch16-224 --init-from "
+               "text=bert-base-uncased",
 };
 
 typedef struct {
-    const char *out, *init_from;
+    CliList init_from;
+    const char *out;
     const char *show, *metric;
     bool resume, restart, dry_run, keys, list, plot, tensorboard;
     double timeout;
@@ -103,7 +113,8 @@ static int run_in(const CliContext *ctx, const Options *o, TrainParallel *world)
     } else {
         const TrainOptions options = {.workspace = ctx->workspace,
                                       .out = o->out,
-                                      .init_from = o->init_from,
+                                      .init_from = o->init_from.items,
+                                      .init_count = o->init_from.count,
                                       .resume = o->resume,
                                       .restart = o->restart,
                                       .threads = (size_t)ctx->threads,
@@ -144,7 +155,8 @@ int cmd_train(int argc, char **argv)
     const CliOption options[] = {
         {"out", 'o', CLI_STRING, &o.out, "DIR", "folder of the run", 0, 0},
         {"set", 0, CLI_LIST, &o.sets, "KEY=VALUE", "override a key of the recipe (repeatable)", 0, 0},
-        {"init-from", 0, CLI_STRING, &o.init_from, "DIR", "first values from DIR/model.safetensors, by name", 0, 0},
+        {"init-from", 0, CLI_LIST, &o.init_from, "[PART=]PATH", "first values from published weights (repeatable)", 0,
+         0},
         {"resume", 0, CLI_FLAG, &o.resume, NULL, "go on from the newest checkpoint; say so when there is none", 0, 0},
         {"restart", 0, CLI_FLAG, &o.restart, NULL, "remove the checkpoints of DIR and start at the beginning", 0, 0},
         {"stop-at", 0, CLI_INT, &o.stop_at, "STEP", "end after this step with a checkpoint, as Ctrl-C does", 0, 1e15},
@@ -192,6 +204,7 @@ int cmd_train(int argc, char **argv)
         status = run(&ctx, &o);
     }
     free(o.sets.items);
+    free(o.init_from.items);
     cli_context_finish(&ctx);
     return status;
 }

@@ -9,6 +9,3 @@
 // tokenizer's files), else model.safetensors alone with the original's names. Written beside and renamed; an earlier
 // export is replaced.
 bool train_export(const TrainModel *model, const Bpe *bpe, const char *run, VcErr *err);
-// Fills the parameters found in DIR/model.safetensors under the same name and shape; says in the log what was not.
-// Nothing that fits is an error.
-bool train_import(TrainModel *model, const char *dir, VcErr *err);

@@ -11,6 +11,7 @@
 #include "train/environment.h"
 #include "train/evaluate.h"
 #include "train/export.h"
+#include "train/import.h"
 #include "train/loader.h"
 #include "train/metrics.h"
 #include "train/reducer.h"
@@ -163,12 +164,9 @@ static bool open_model(Run *run, const char *checkpoint, VcErr *err)
     train_model_init(run->model, (uint64_t)r->seed);
     if (checkpoint)
         return train_checkpoint_load(checkpoint, run->model, err);
-    if (!run->options->init_from)
-        return true;
-    if (!train_import(run->model, run->options->init_from, err))
-        return false;
-    train_model_copy_teachers(run->model);
-    return true;
+    const TrainOptions *o = run->options;
+    return o->init_count == 0 ||
+           train_import(run->model, o->init_from, o->init_count, run->rank > 0 ? NULL : o->out, err);
 }
 
 // Processes that drift apart would train different models without a sign of it.

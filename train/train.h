@@ -8,21 +8,23 @@
 // same recipe and records give the same bits on any number of threads, in one go or resumed.
 #pragma once
 
+#include "nn/nn.h"
 #include "train/parallel.h"
 #include "train/plot_runs.h"
 #include "train/recipe.h"
 #include "train/recipe_builtin.h"
 
 typedef struct {
-    const char *workspace; // relative record folders are below it
-    const char *out;       // the run's folder
-    const char *init_from; // NULL, or a folder with model.safetensors to start from (a checkpoint or an export)
-    bool resume;           // says so when there is no checkpoint to go on from; a run goes on in any case
-    bool restart;          // remove the checkpoints of `out` and start at the beginning
-    size_t threads;        // that compute
-    bool tensorboard;      // write RUN/tensorboard/ too
-    TrainParallel *world;  // NULL: one process
-    uint64_t stop_at;      // 0, or the step after which the run ends early with a checkpoint, as if interrupted
+    const char *workspace;        // relative record folders are below it
+    const char *out;              // the run's folder
+    const char *const *init_from; // published weights to start from: "[PART=]PATH", see train/import.h
+    size_t init_count;
+    bool resume;          // says so when there is no checkpoint to go on from; a run goes on in any case
+    bool restart;         // remove the checkpoints of `out` and start at the beginning
+    size_t threads;       // that compute
+    bool tensorboard;     // write RUN/tensorboard/ too
+    TrainParallel *world; // NULL: one process
+    uint64_t stop_at;     // 0, or the step after which the run ends early with a checkpoint, as if interrupted
 } TrainOptions;
 
 // Recall in percent over `count` held-out pairs; *_chance: what a random order would reach.
@@ -71,3 +73,7 @@ typedef struct {
 } TrainBenchLoader;
 bool train_bench_loader(const TrainRecipe *recipe, const char *workspace, uint64_t images, bool cached,
                         TrainBenchLoader *bench, VcErr *err);
+
+// Opens the weights at PATH: a folder (model.safetensors, pytorch_model.bin, an index of either, one single weight
+// file, or a run), a file, or the name of a model in the local hub cache.
+bool train_weights_open(NnSafetensors **out, const char *path, VcErr *err);

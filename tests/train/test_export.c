@@ -6,6 +6,7 @@
 #include "tests/train/scenes.h"
 #include "train/evaluate.h"
 #include "train/export.h"
+#include "train/import.h"
 #include "train/train.h"
 
 static char *folder;
@@ -31,7 +32,7 @@ static void train_and_open(Exported *e, const char *name, const char *const *set
     assert_ok(train_data_open(&e->data, &e->recipe, folder, err));
     assert_ok(clip_open(&e->clip, e->exported, err));
     e->model = train_model_create(&e->recipe, bpe_vocabulary(clip_tokenizer(e->clip)), false);
-    assert_ok(train_import(e->model, e->exported, err));
+    assert_ok(train_import(e->model, (const char *const *)&e->exported, 1, NULL, err));
 }
 
 static void finish(Exported *e)

@@ -28,7 +28,8 @@ static bool train_in(const char *name, const char *const *sets, size_t count, Ho
                             .out = out,
                             .threads = how.threads,
                             .stop_at = how.stop_at,
-                            .init_from = how.init_from,
+                            .init_from = &how.init_from,
+                            .init_count = how.init_from != NULL,
                             .restart = how.restart};
     bool ok = train_run(&recipe, &options, result, err);
     train_recipe_finish(&recipe);
