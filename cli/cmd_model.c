@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "concepts/concepts.h"
+#include "train/train.h"
 
 // ---- info ----
 
@@ -181,9 +182,147 @@ static int model_check(int argc, char **argv)
     return status;
 }
 
+// ---- convert ----
+
+static const CliHelp convert_help = {
+    .name = "model convert",
+    .summary = "write the tensors of a weight file as safetensors",
+    .usage = "[options] IN OUT.safetensors",
+    .details = "IN is a PyTorch checkpoint (.bin, .pt, .pth as torch.save writes them since 1.6), a safetensors file, "
+               "an index\n"
+               "of shards, or a folder or hub name with one of them. No code of a checkpoint is run: what is no "
+               "tensor, number\n"
+               "or plain container is refused by its name. Names are kept, but for the wrappers around a state dict "
+               "(\"model\",\n"
+               "\"state_dict\", \"module.\"); types are kept too. With --json one object a tensor: \"name\", "
+               "\"dtype\", \"shape\".",
+    .example = "  vicha model convert checkpoint_last.pth vicha.safetensors",
+};
+
+static bool write_converted(const NnSafetensors *set, const char *path, bool json, VcErr *err)
+{
+    const size_t count = nn_safetensors_count(set);
+    NnToStore *tensors = vc_calloc(count + 1, sizeof *tensors);
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        const NnStored *t = nn_safetensors_at(set, i);
+        tensors[i] = (NnToStore){t->name, t->dtype, t->shape, t->data};
+        bytes += t->bytes;
+    }
+    const NnMetadata format = {"format", "pt"};
+    const bool ok = nn_safetensors_write(path, tensors, count, &format, 1, NN_STORE_SORTED, err);
+    for (size_t i = 0; ok && json && i < count; i++) {
+        char shape[NN_SHAPE_TEXT];
+        VcStr line = {0};
+        vc_str_put(&line, "{\"name\": ");
+        vc_str_put_json(&line, tensors[i].name, strlen(tensors[i].name), false);
+        vc_str_putf(&line, ", \"dtype\": \"%s\", \"shape\": %s}", nn_dtype_name(tensors[i].dtype),
+                    nn_shape_text(&tensors[i].shape, shape));
+        puts(line.data);
+        vc_str_finish(&line);
+    }
+    if (ok && !json)
+        printf("%s: %zu tensors, %.1f MiB\n", path, count, (double)bytes / 1048576.0);
+    free(tensors);
+    return ok;
+}
+
+static int model_convert(int argc, char **argv)
+{
+    const CliOption options[] = {{0}};
+    CliContext ctx;
+    VcErr err = {0};
+    bool shown = false;
+    if (!cli_parse(&ctx, argc, argv, &convert_help, options, &shown, &err))
+        return cli_error(&err);
+    int status = CLI_OK;
+    NnSafetensors *set = NULL;
+    if (!shown && ctx.argc != 2) {
+        vc_fail(&err, VC_ERR_USAGE, "expected IN and OUT.safetensors (see 'vicha model convert --help')");
+        status = cli_error(&err);
+    } else if (!shown &&
+               !(train_weights_open(&set, ctx.argv[0], &err) && write_converted(set, ctx.argv[1], ctx.json, &err))) {
+        status = cli_error(&err);
+    }
+    nn_safetensors_close(&set);
+    cli_context_finish(&ctx);
+    return status;
+}
+
+// ---- pull ----
+
+static const CliHelp pull_help = {
+    .name = "model pull",
+    .summary = "fetch a model from the Hugging Face hub into its local cache",
+    .usage = "[options] ORG/NAME",
+    .details =
+        "Without --include: the configuration and tokenizer files, and the weights in one form. What the cache has is "
+        "not\n"
+        "fetched again, what was broken off goes on where it ended, sizes and SHA-256 are checked. The cache is the "
+        "one\n"
+        "of huggingface_hub, which finds the model too; every MODEL of this program may then be ORG/NAME.\n"
+        "Environment: HF_ENDPOINT, HF_TOKEN (sent to that host alone), HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE.\n"
+        "Prints the folder of the model; with --json an object: \"dir\", \"commit\", \"files\", \"fetched\", "
+        "\"bytes\", \"resumed\".",
+    .example = "  vicha model pull openai/clip-vit-base-patch16\n"
+               "  vicha model pull bert-base-uncased --include 'vocab.txt' --include '*.safetensors'",
+};
+
+static void print_pulled(const HubPulled *p, bool json)
+{
+    if (!json) {
+        puts(p->dir);
+        return;
+    }
+    VcStr s = {0};
+    vc_str_put(&s, "{\"dir\": ");
+    vc_str_put_json(&s, p->dir, strlen(p->dir), false);
+    vc_str_putf(&s, ", \"commit\": \"%s\", \"files\": %zu, \"fetched\": %zu, \"bytes\": %llu, \"resumed\": %llu}",
+                p->commit, p->files, p->fetched, (unsigned long long)p->bytes, (unsigned long long)p->resumed);
+    puts(s.data);
+    vc_str_finish(&s);
+}
+
+static int model_pull(int argc, char **argv)
+{
+    const char *revision = NULL;
+    CliList include = {0}, exclude = {0};
+    const CliOption options[] = {
+        {"revision", 0, CLI_STRING, &revision, "REV", "branch, tag or commit (main)", 0, 0},
+        {"include", 0, CLI_LIST, &include, "PATTERN", "fetch the files that match instead (repeatable)", 0, 0},
+        {"exclude", 0, CLI_LIST, &exclude, "PATTERN", "leave out the files that match (repeatable)", 0, 0},
+        {0},
+    };
+    CliContext ctx;
+    VcErr err = {0};
+    bool shown = false;
+    if (!cli_parse(&ctx, argc, argv, &pull_help, options, &shown, &err))
+        return cli_error(&err);
+    int status = CLI_OK;
+    if (!shown && ctx.argc != 1) {
+        vc_fail(&err, VC_ERR_USAGE, "expected one ORG/NAME (see 'vicha model pull --help')");
+        status = cli_error(&err);
+    } else if (!shown) {
+        const HubPull pull = {ctx.argv[0], revision, include.items, include.count, exclude.items, exclude.count};
+        HubPulled pulled;
+        if (hub_pull(&pull, &pulled, &err)) {
+            print_pulled(&pulled, ctx.json);
+            hub_pulled_finish(&pulled);
+        } else {
+            status = cli_error(&err);
+        }
+    }
+    free(include.items);
+    free(exclude.items);
+    cli_context_finish(&ctx);
+    return status;
+}
+
 static const CliCommand models[] = {
+    {"pull", model_pull, "fetch one from the Hugging Face hub"},
     {"info", model_info, "what a CLIP model is"},
     {"check", model_check, "is it whole? names each missing or damaged file"},
+    {"convert", model_convert, "the tensors of a PyTorch checkpoint as safetensors"},
 };
 
 int cmd_model(int argc, char **argv)

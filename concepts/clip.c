@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "concepts/clip.h"
 #include "concepts/clip_private.h"
+#include "concepts/hub.h"
 
 #include "base/file.h"
 #include "base/str.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <string.h>
 
@@ -19,96 +19,19 @@ static bool has_file(const char *dir, const char *name)
     return there;
 }
 
-// The snapshot that refs/main names, else the only one.
-static char *hub_snapshot(const char *repository)
-{
-    char *refs = vc_path_join(repository, "refs/main"), *snapshots = vc_path_join(repository, "snapshots");
-    char *found = NULL, *text = NULL;
-    size_t n;
-    if (vc_exists(refs) && vc_read_file(&text, &n, refs, 4096, NULL)) {
-        text[strcspn(text, " \r\n")] = '\0';
-        char *path = strchr(text, '/') == NULL && text[0] != '.' ? vc_path_join(snapshots, text) : NULL;
-        if (path != NULL && text[0] != '\0' && vc_is_directory(path)) {
-            found = path;
-        } else {
-            free(path);
-        }
-    }
-    free(text);
-    DIR *dir = found == NULL ? opendir(snapshots) : NULL;
-    int count = 0;
-    for (const struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
-        if (e->d_name[0] == '.')
-            continue;
-        free(found);
-        found = vc_path_join(snapshots, e->d_name);
-        count++;
-    }
-    if (dir != NULL)
-        closedir(dir);
-    if (count > 1) {
-        free(found);
-        found = NULL;
-    }
-    free(refs);
-    free(snapshots);
-    return found;
-}
-
-static void hub_folder(VcStr *out)
-{
-    const char *cache = getenv("HF_HUB_CACHE"), *home = getenv("HF_HOME"), *user = getenv("HOME");
-    if (cache != NULL && cache[0] != '\0') {
-        vc_str_put(out, cache);
-    } else if (home != NULL && home[0] != '\0') {
-        vc_str_putf(out, "%s/hub", home);
-    } else {
-        vc_str_putf(out, "%s/.cache/huggingface/hub", user != NULL ? user : "");
-    }
-}
-
 bool clip_find(char **dir, const char *name, VcErr *err)
 {
-    if (vc_is_directory(name)) {
-        VcStr path = {0};
-        vc_str_put(&path, name);
-        while (path.len > 1 && path.data[path.len - 1] == '/')
-            path.data[--path.len] = '\0';
-        *dir = path.data;
-        return true;
-    }
-    if (vc_exists(name)) {
-        return vc_fail(err, VC_ERR_IO,
-                       "'%s' is a file: a model is the folder with its configuration, weights and tokenizer", name);
-    }
-    VcStr hub = {0}, repository = {0};
-    hub_folder(&hub);
-    vc_str_putf(&repository, "%s/models--", hub.data);
-    for (const char *p = name; *p != '\0'; p++) {
-        if (*p == '/') {
-            vc_str_put(&repository, "--");
-        } else {
-            vc_str_putc(&repository, *p);
-        }
-    }
-    char *found = name[0] != '/' && name[0] != '.' ? hub_snapshot(repository.data) : NULL;
-    if (found != NULL) {
-        *dir = found;
-    } else {
-        vc_fail(err, VC_ERR_IO, "there is no model '%s': neither a folder of that name nor '%s' with one snapshot",
-                name, repository.data);
-    }
-    vc_str_finish(&hub);
-    vc_str_finish(&repository);
-    return found != NULL;
+    return hub_find(dir, name, err);
 }
 
 bool clip_choose_layout(ClipModel *m, VcErr *err)
 {
     const bool hf = has_file(m->dir, "config.json"), oc = has_file(m->dir, "open_clip_config.json");
-    const bool hf_weights = has_file(m->dir, "model.safetensors") || has_file(m->dir, "model.safetensors.index.json");
-    const bool oc_weights =
-        has_file(m->dir, "open_clip_model.safetensors") || has_file(m->dir, "open_clip_model.safetensors.index.json");
+    char *hf_file = nn_weights_find(m->dir, "model", "pytorch_model");
+    char *oc_file = nn_weights_find(m->dir, "open_clip_model", "open_clip_pytorch_model");
+    const bool hf_weights = hf_file != NULL, oc_weights = oc_file != NULL;
+    free(hf_file);
+    free(oc_file);
     if (!hf && !oc) {
         return vc_fail(err, VC_ERR_IO,
                        "'%s' is no CLIP model: expected config.json (Hugging Face) or open_clip_config.json (OpenCLIP)",

@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/pool.h"
+#include "concepts/hub.h"
 #include "concepts/tokenizer_bpe.h"
 
 #include <stddef.h>

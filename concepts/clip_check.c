@@ -11,9 +11,21 @@ static bool check_weights(ClipModel *m, bool configured, VcErr *err)
 {
     if (configured)
         return clip_load_weights(m, err);
-    const bool ok = nn_safetensors_open_dir(&m->weights, m->dir,
-                                            m->info.layout == CLIP_LAYOUT_HF ? "model" : "open_clip_model", err);
+    const bool hf = m->info.layout == CLIP_LAYOUT_HF;
+    const bool ok = nn_weights_open_dir(&m->weights, m->dir, hf ? "model" : "open_clip_model",
+                                        hf ? "pytorch_model" : "open_clip_pytorch_model", err);
     return ok; // the container alone: what should be in it is unknown
+}
+
+static void name_weights(const char *dir, bool hf, char file[64])
+{
+    char *path =
+        nn_weights_find(dir, hf ? "model" : "open_clip_model", hf ? "pytorch_model" : "open_clip_pytorch_model");
+    snprintf(file, 64, "%s",
+             path != NULL ? vc_path_base(path)
+             : hf         ? "model.safetensors"
+                          : "open_clip_model.safetensors");
+    free(path);
 }
 
 bool clip_check_part(const char *dir, ClipPart part, char file[64], VcErr *err)
@@ -30,7 +42,7 @@ bool clip_check_part(const char *dir, ClipPart part, char file[64], VcErr *err)
         ok = clip_choose_layout(m, err) && clip_read_config(m, err);
         break;
     case CLIP_PART_WEIGHTS:
-        snprintf(file, 64, "%s", hf ? "model.safetensors" : "open_clip_model.safetensors");
+        name_weights(dir, hf, file);
         ok = check_weights(m, known && clip_read_config(m, &ignored), err);
         break;
     case CLIP_PART_TOKENIZER: {

@@ -237,18 +237,9 @@ static void read_scale(Reader *r)
 bool clip_load_weights(ClipModel *m, VcErr *err)
 {
     const bool hf = m->info.layout == CLIP_LAYOUT_HF;
-    const char *stem = hf ? "model" : "open_clip_model";
-    if (!nn_safetensors_open_dir(&m->weights, m->dir, stem, err)) {
-        char *pickle = vc_path_join(m->dir, hf ? "pytorch_model.bin" : "open_clip_pytorch_model.bin");
-        if (vc_exists(pickle)) {
-            vc_fail(err, VC_ERR_FORMAT,
-                    "'%s' is a PyTorch pickle: expected '%s.safetensors' beside it; convert it with the "
-                    "'safetensors' Python package",
-                    pickle, stem);
-        }
-        free(pickle);
+    if (!nn_weights_open_dir(&m->weights, m->dir, hf ? "model" : "open_clip_model",
+                             hf ? "pytorch_model" : "open_clip_pytorch_model", err))
         return false;
-    }
     m->converted = vc_arena_create("clip weights");
     Reader r = {.m = m, .ok = true, .err = err, .seen = vc_calloc(nn_safetensors_count(m->weights) + 1, sizeof(bool))};
     read_scale(&r);

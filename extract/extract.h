@@ -3,6 +3,7 @@
 #pragma once
 
 #include "extract/cause.h"
+#include "extract/download.h"
 #include "extract/image.h"
 #include "extract/reader.h"
 #include "extract/resample.h"
