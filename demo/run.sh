@@ -14,12 +14,12 @@ vicha=$build/cli/vicha
 scenes=$build/demo/vicha-scenes
 stages=10
 
-clip_sets='' pretrain_sets='' at_least=0.65
-a_count=16000 b_count=1500 side=96
+clip_sets='' pretrain_sets='' at_least=0.85
+a_count=24000 b_count=1500 side=96 min_count=10
 case $scale in
 full) ;;
 tiny)
-    a_count=96 b_count=48 at_least=0
+    a_count=96 b_count=48 min_count=2 at_least=0
     clip_sets='--set train.steps=4 --set train.batch=16 --set optim.warmup_steps=1 --set eval.samples=16'
     pretrain_sets='--set train.steps=3 --set train.batch=8 --set optim.warmup_steps=1 --set eval.samples=8'
     ;;
@@ -91,7 +91,7 @@ run_all() {
         "$vicha" train "$here/recipes/clip.json" -w "$out/a" --out "$out/clip" $clip_sets
     stage extract-b "extract part B" "$vicha" extract -w "$out/b" "$out/scenes-b/captions.jsonl"
     stage concepts-b "parse the captions of part B, embed pictures and concepts, mine the best 15 of each picture" \
-        "$vicha" concepts -w "$out/b" --clip "$out/clip/model"
+        "$vicha" concepts -w "$out/b" --clip "$out/clip/model" --min-count $min_count
     stage measure "compare the mined concepts with the truth" measure
     stage index-b "pack part B as records with concepts" \
         "$vicha" index -w "$out/b" --vocab "$out/scenes-b/vocab.txt"
