@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "concepts/caption_model.h"
 
+#include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
 
@@ -411,6 +412,7 @@ static void put_varint(VcStr *out, uint32_t v)
 static uint32_t classes_with_weight(const CaptionFeature *f, size_t classes)
 {
     uint32_t set = 0;
+    VC_ASSERT(classes <= sizeof f->weights);
     for (size_t c = 0; c < classes; c++)
         set |= (uint32_t)(f->weights[c] != 0) << c;
     return set;

@@ -13,7 +13,7 @@
 #include <sys/inotify.h>
 #include <sys/wait.h>
 
-static char *folder;
+static char folder[1024];
 
 static void write_recipe(const char *name, const char *const *sets, size_t count)
 {
@@ -279,9 +279,10 @@ int main(void)
         fprintf(stderr, "SKIP: a build without MPI, or no mpirun that starts two processes here\n");
         return TEST_SKIPPED;
     }
-    folder = test_temp_folder();
+    char *made = test_temp_folder();
+    snprintf(folder, sizeof folder, "%s", made);
     scene_records(folder, "records", 80, true, SIZE_MAX);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    test_temp_remove(&folder);
+    test_temp_remove(&made);
     return failed;
 }
