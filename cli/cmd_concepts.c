@@ -119,6 +119,12 @@ static bool gather(ParseOptions *p, VcErr *err)
     return true;
 }
 
+static void free_lists(ParseOptions *p)
+{
+    free(p->files.items);
+    free(p->merge.items);
+}
+
 static const char parse_details[] =
     "Counts the concepts of all captions of stored images, in caption order, and keeps those seen at least N times,\n"
     "most frequent first, ties by first sighting. ViCHA's counter starts at 0 on the first sighting and keeps what is\n"
@@ -148,6 +154,7 @@ static int cmd_concepts_parse(int argc, char **argv)
     if (shown)
         return CLI_OK;
     bool ok = gather(&p, &err) && begin(&r, &err) && run_parse(&r, &p.o, &err);
+    free_lists(&p);
     return end(&r, ok, &err);
 }
 
@@ -277,6 +284,7 @@ static int cmd_concepts_mine(int argc, char **argv)
     if (shown)
         return CLI_OK;
     bool ok = begin(&r, &err) && run_mine(&r, k, options, &err);
+    free_lists(&p);
     return end(&r, ok, &err);
 }
 
@@ -322,6 +330,7 @@ static int concepts_all(int argc, char **argv)
                  v->stop || v->min_length || v->max_length || v->letter_case || v->merge_plurals || v->parser || v->cut;
     v->min_count = v->min_count ? v->min_count : 2;
     ok = ok && run_parse_as_before(&r, v, given, &err) && run_embed(&r, &e, &err) && run_mine(&r, k, options, &err);
+    free_lists(&p);
     return end(&r, ok, &err);
 }
 

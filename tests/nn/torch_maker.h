@@ -16,8 +16,8 @@ typedef struct {
 
 static inline void put_number(VcStr *s, uint64_t v, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        vc_str_putc(s, (char)(v >> (8 * i)));
+    for (size_t i = 0; i < n; i++, v >>= 8)
+        vc_str_putc(s, (char)v);
 }
 
 // The checksum is left 0: neither PyTorch's own map nor this reader looks at it.

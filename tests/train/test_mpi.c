@@ -277,7 +277,8 @@ int main(void)
     mpirun_environment();
     if (!VICHA_MPI || !mpirun_works()) {
         fprintf(stderr, "SKIP: a build without MPI, or no mpirun that starts two processes here\n");
-        return TEST_SKIPPED;
+        printf("1..0 # SKIP\n"); // TAP's word for it; a status of 77 would count as an error
+        return 0;
     }
     char *made = test_temp_folder();
     snprintf(folder, sizeof folder, "%s", made);
