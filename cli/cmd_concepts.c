@@ -284,7 +284,6 @@ static int cmd_concepts_mine(int argc, char **argv)
     if (shown)
         return CLI_OK;
     bool ok = begin(&r, &err) && run_mine(&r, k, options, &err);
-    free_lists(&p);
     return end(&r, ok, &err);
 }
 
