@@ -8,6 +8,19 @@
 #include <errno.h>
 #include <jansson.h>
 
+static int put_piece(const char *piece, size_t n, void *out)
+{
+    vc_str_putn(out, piece, n);
+    return 0;
+}
+
+void vc_json_put(VcStr *out, const VcJson *json)
+{
+    // The shortest digits that give the number back would be better; 17 always do.
+    const int failed = json_dump_callback(json, put_piece, out, JSON_ENCODE_ANY);
+    VC_ASSERT(!failed);
+}
+
 // jansson borrows through non-const pointers; our readers never change a document.
 static json_t *unconst(const VcJson *json)
 {

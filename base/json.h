@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // JSON reading, thin over jansson (the one place that includes it), with errors that name file, line and key.
-// Writing is done with vc_str_put_json and plain formatting.
+// Writing is done with vc_str_put_json and plain formatting; vc_json_put writes back what was read.
 //
 // A VcJson is a borrowed view unless a function says it creates one. Threads: one document, one thread at a time.
 #pragma once
 
 #include "base/err.h"
+#include "base/str.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +37,9 @@ const char *vc_json_string(const VcJson *json, size_t *length);
 double vc_json_number(const VcJson *json, double otherwise);
 int64_t vc_json_int(const VcJson *json, int64_t otherwise); // reals are not integers
 bool vc_json_bool(const VcJson *json, bool otherwise);
+
+// Appends any value as JSON text on one line, as Python's json.dumps spaces it; characters stay UTF-8.
+void vc_json_put(VcStr *out, const VcJson *json);
 
 // Typed members. Required: absent or of another type is an error "'key' in WHAT: expected ...".
 bool vc_json_get_string(const VcJson *json, const char *key, const char **out, const char *what, VcErr *err);

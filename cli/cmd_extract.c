@@ -16,8 +16,9 @@ static const CliHelp help = {
     .details =
         "SOURCE is a folder of images (captions from KEY.txt beside KEY.jpg, one a line), .tsv, .csv, .jsonl, .json "
         "(a\n"
-        "list of {\"image\", \"caption\"}, COCO captions, a Karpathy split or VG region descriptions) or a WebDataset "
-        ".tar.\n"
+        "list of {\"image\", \"caption\"} or [image, caption], COCO captions, a Karpathy split, VG region "
+        "descriptions, or\n"
+        "the VQA, NLVR2, SNLI-VE and RefCOCO+ annotations of ALBEF and ViCHA) or a WebDataset .tar.\n"
         "Columns are found by their usual names, or by what they look like where there is no header line.\n"
         "An image is a path relative to --root (default: the folder of the SOURCE) or an http(s) URL.\n\n"
         "Every input gets a row in vicha.db: stored, or rejected with the cause in image.status and image.error. "
@@ -59,6 +60,19 @@ static bool parse_shard(const char *text, ExtractOptions *o, VcErr *err)
         return vc_fail(err, VC_ERR_USAGE, "--shard %s: expected I/N with 0 <= I < N, for example 0/4", text);
     o->shard_index = (uint32_t)index;
     o->shard_count = (uint32_t)count;
+    return true;
+}
+
+// `copy` holds OLD and is freed by the caller.
+static bool parse_replace(const char *text, ExtractOptions *o, char **copy, VcErr *err)
+{
+    const char *equals = text ? strchr(text, '=') : NULL;
+    if (!text)
+        return true;
+    if (!equals || equals == text)
+        return vc_fail(err, VC_ERR_USAGE, "--replace %s: expected OLD=NEW", text);
+    o->replace = *copy = vc_strndup(text, (size_t)(equals - text));
+    o->replacement = equals + 1;
     return true;
 }
 
@@ -143,7 +157,7 @@ int cmd_extract(int argc, char **argv)
     static const char *const fits[] = {"shortest", "crop", "pad", "keep", NULL};
     ExtractOptions o;
     extract_options_init(&o);
-    const char *fit = "shortest", *dedup = "off", *shard = "0/1";
+    const char *fit = "shortest", *dedup = "off", *shard = "0/1", *replace = NULL;
     int64_t size = o.thumbnail.size, quality = o.thumbnail.quality, min_size = o.thumbnail.min_size;
     int64_t jobs = (int64_t)o.jobs, connections = (int64_t)o.connections, retries = o.retries, limit = 0;
     int64_t shard_images = (int64_t)o.shard_images;
@@ -153,6 +167,10 @@ int cmd_extract(int argc, char **argv)
          "column or member with the image's path; a name, or a number from 0", 0, 0},
         {"url-col", 0, CLI_STRING, &o.url_col, "C", "the same for its URL", 0, 0},
         {"caption-col", 0, CLI_STRING, &o.caption_col, "C", "the same for its caption", 0, 0},
+        {"split", 0, CLI_STRING, &o.split, "NAME", "the split of images whose entry names none (train, val, ...)", 0,
+         0},
+        {"replace", 0, CLI_STRING, &replace, "OLD=NEW", "in the names of images, everywhere (SBU: images=images_train)",
+         0, 0},
         {"size", 0, CLI_INT, &size, "N", "pixels of the side that --fit speaks of; images are never enlarged", 1,
          16384},
         {"fit", 0, CLI_STRING, &fit, "HOW", "shortest | crop | pad | keep", 0, 0},
@@ -178,7 +196,9 @@ int cmd_extract(int argc, char **argv)
     if (help_shown)
         return CLI_OK;
     int choice = 0;
-    bool ok = choose("fit", fit, fits, &choice, &err) && parse_dedup(dedup, &o, &err) && parse_shard(shard, &o, &err);
+    char *replaced = NULL;
+    bool ok = parse_replace(replace, &o, &replaced, &err) && choose("fit", fit, fits, &choice, &err) &&
+              parse_dedup(dedup, &o, &err) && parse_shard(shard, &o, &err);
     if (ok && ctx.argc == 0)
         ok = vc_fail(&err, VC_ERR_USAGE, "no SOURCE is given; see 'vicha extract --help'");
     o.sources = ctx.argv;
@@ -193,6 +213,7 @@ int cmd_extract(int argc, char **argv)
     o.limit = (uint64_t)limit;
     o.shard_images = (uint64_t)shard_images;
     const int status = ok ? run(&ctx, &o) : cli_error(&err);
+    free(replaced);
     cli_context_finish(&ctx);
     return status;
 }

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/str.h"
+#include "extract/annotation.h"
 
 #include <inttypes.h>
 
@@ -24,6 +25,7 @@ typedef struct {
     uint64_t images, limit; // rows of this source; most it may have
     ExtractReport *report;
     VcStr scratch;
+    ExtractAnnotations *annotations;
 } Lister;
 
 // --- state
@@ -34,7 +36,7 @@ static bool prepare(Lister *l, VcErr *err)
     return vc_db_prepare(db, &l->find_image, "SELECT image_id FROM image WHERE source_id = ? AND key = ?", err) &&
            vc_db_prepare(db, &l->add_image, "INSERT INTO image(source_id, key, status, error) VALUES(?, ?, ?, ?)",
                          err) &&
-           vc_db_prepare(db, &l->add_caption, "INSERT INTO caption(image_id, text) VALUES(?, ?)", err) &&
+           vc_db_prepare(db, &l->add_caption, "INSERT INTO caption(image_id, text, kind) VALUES(?, ?, ?)", err) &&
            vc_db_prepare(db, &l->find_caption, "SELECT 1 FROM caption WHERE image_id = ? AND text = ?", err) &&
            vc_db_prepare(db, &l->add_split, "INSERT OR REPLACE INTO split(image_id, name) VALUES(?, ?)", err) &&
            vc_db_prepare(db, &l->add_origin, "INSERT OR REPLACE INTO image_origin(image_id, offset) VALUES(?, ?)",
@@ -54,6 +56,7 @@ static void finish(Lister *l)
     free(l->settings);
     free(l->fingerprint);
     vc_str_finish(&l->scratch);
+    extract_annotations_destroy(&l->annotations);
 }
 
 static bool load_state(Lister *l, const ExtractSource *source, bool *found, VcErr *err)
@@ -152,7 +155,20 @@ static uint64_t chain_entry(Lister *l, const ExtractEntry *e)
     vc_str_putn(s, e->key, strlen(e->key) + 1);
     for (size_t i = 0; i < e->caption_count; i++)
         vc_str_putn(s, e->captions[i], strlen(e->captions[i]) + 1);
+    const char *const more[] = {e->second_key, e->fields, e->concepts, e->second_concepts};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+        if (more[i])
+            vc_str_putn(s, more[i], strlen(more[i]) + 1);
     return vc_xxh3(s->data, s->len);
+}
+
+static bool add_caption(Lister *l, int64_t image_id, const char *text, const char *kind, VcErr *err)
+{
+    vc_bind_int(l->add_caption, 1, image_id);
+    vc_bind_text(l->add_caption, 2, text);
+    vc_bind_text(l->add_caption, 3, kind);
+    l->report->captions_listed++;
+    return vc_stmt_run(l->add_caption, err);
 }
 
 static bool add_captions(Lister *l, int64_t image_id, bool known, const ExtractEntry *e, VcErr *err)
@@ -168,19 +184,34 @@ static bool add_captions(Lister *l, int64_t image_id, bool known, const ExtractE
         }
         if (there)
             continue;
-        vc_bind_int(l->add_caption, 1, image_id);
-        vc_bind_text(l->add_caption, 2, e->captions[i]);
-        if (!vc_stmt_run(l->add_caption, err))
+        if (!add_caption(l, image_id, e->captions[i], NULL, err))
             return false;
-        l->report->captions_listed++;
     }
     return true;
 }
 
-static bool add_image(Lister *l, const ExtractEntry *e, int64_t *image_id, VcErr *err)
+// The captions of an annotation stay together, also when the image has the same words already: the rest differs.
+static bool add_annotation(Lister *l, int64_t image_id, int64_t second_image, bool known, const ExtractEntry *e,
+                           VcErr *err)
+{
+    bool there = false;
+    if (l->merging && known && !extract_annotations_known(l->annotations, image_id, e, &there, err))
+        return false;
+    if (there || e->caption_count == 0)
+        return true;
+    int64_t first = 0;
+    for (size_t i = 0; i < e->caption_count; i++) {
+        if (!add_caption(l, image_id, e->captions[i], e->kind, err))
+            return false;
+        first = i == 0 ? vc_db_last_id(l->ws->db) : first;
+    }
+    return extract_annotations_add(l->annotations, first, second_image, e, err);
+}
+
+static bool add_image(Lister *l, const ExtractEntry *e, const char *key, int64_t *image_id, VcErr *err)
 {
     vc_bind_int(l->add_image, 1, l->source_id);
-    vc_bind_text(l->add_image, 2, e->key);
+    vc_bind_text(l->add_image, 2, key);
     vc_bind_int(l->add_image, 3, e->problem ? EXTRACT_BAD_ENTRY : 0);
     if (e->problem)
         vc_bind_text(l->add_image, 4, e->problem);
@@ -197,33 +228,59 @@ static bool add_image(Lister *l, const ExtractEntry *e, int64_t *image_id, VcErr
     return true;
 }
 
+// The row of an image, a new one while the limit allows; *image_id is 0 when it does not.
+static bool have_image(Lister *l, const ExtractEntry *e, const char *key, bool *known, int64_t *image_id, VcErr *err)
+{
+    vc_bind_int(l->find_image, 1, l->source_id);
+    vc_bind_text(l->find_image, 2, key);
+    if (!vc_stmt_step(l->find_image, known, err))
+        return false;
+    *image_id = *known ? vc_column_int(l->find_image, 0) : 0;
+    vc_stmt_reset(l->find_image);
+    return *known || l->images >= l->limit || add_image(l, e, key, image_id, err);
+}
+
+static bool add_split(Lister *l, int64_t image_id, const ExtractEntry *e, VcErr *err)
+{
+    if (!e->split)
+        return true;
+    vc_bind_int(l->add_split, 1, image_id);
+    vc_bind_text(l->add_split, 2, e->split);
+    return vc_stmt_run(l->add_split, err);
+}
+
+// The right image of an annotation with two; *image_id 0: it has one.
+static bool add_second(Lister *l, const ExtractEntry *e, int64_t *image_id, VcErr *err)
+{
+    bool known;
+    *image_id = 0;
+    return !e->second_key || (have_image(l, e, e->second_key, &known, image_id, err) &&
+                              (*image_id == 0 || add_split(l, *image_id, e, err)));
+}
+
 static bool add_entry(Lister *l, const ExtractEntry *e, VcErr *err)
 {
     bool known;
-    vc_bind_int(l->find_image, 1, l->source_id);
-    vc_bind_text(l->find_image, 2, e->key);
-    if (!vc_stmt_step(l->find_image, &known, err))
+    int64_t image_id, second;
+    if (!have_image(l, e, e->key, &known, &image_id, err))
         return false;
-    int64_t image_id = known ? vc_column_int(l->find_image, 0) : 0;
-    vc_stmt_reset(l->find_image);
-    if (!known && l->images >= l->limit)
+    if (image_id == 0)
         return true;
-    if (!known && !add_image(l, e, &image_id, err))
-        return false;
     l->report->captions_repaired += e->repaired;
-    if (e->split) {
-        vc_bind_int(l->add_split, 1, image_id);
-        vc_bind_text(l->add_split, 2, e->split);
-        if (!vc_stmt_run(l->add_split, err))
-            return false;
-    }
+    if (!add_split(l, image_id, e, err))
+        return false;
     if (e->offset >= 0) {
         vc_bind_int(l->add_origin, 1, image_id);
         vc_bind_int(l->add_origin, 2, e->offset);
         if (!vc_stmt_run(l->add_origin, err))
             return false;
     }
-    return add_captions(l, image_id, known, e, err);
+    if (!add_second(l, e, &second, err) ||
+        (e->concepts && !extract_annotations_concepts(l->annotations, image_id, e->concepts, err)) ||
+        (e->second_concepts && second &&
+         !extract_annotations_concepts(l->annotations, second, e->second_concepts, err)))
+        return false;
+    return e->shape ? add_annotation(l, image_id, second, known, e, err) : add_captions(l, image_id, known, e, err);
 }
 
 // One transaction: up to BATCH entries and the position behind them. *more is false at the end of the source.
@@ -315,6 +372,10 @@ static bool run(Lister *l, ExtractSource **source, const char *path, const Extra
     VcStr settings = {0};
     vc_str_putf(&settings, "image=%s url=%s caption=%s limit=%" PRIu64, o->image_col ? o->image_col : "",
                 o->url_col ? o->url_col : "", o->caption_col ? o->caption_col : "", o->limit ? l->limit : 0);
+    if (o->split)
+        vc_str_putf(&settings, " split=%s", o->split);
+    if (o->replace)
+        vc_str_putf(&settings, " replace=%s=%s", o->replace, o->replacement);
     const bool other = found && l->settings[0] && strcmp(l->settings, settings.data) != 0;
     const bool unchanged = found && !other && strcmp(l->fingerprint, extract_source_fingerprint(*source)) == 0;
     bool ok = true;
@@ -328,13 +389,16 @@ bool extract_list(VcWorkspace *ws, const char *path, const ExtractOptions *optio
                   uint64_t *images, ExtractReport *report, VcErr *err)
 {
     const ExtractSourceOptions source_options = {.root = options->root,
+                                                 .split = options->split,
+                                                 .replace = options->replace,
+                                                 .replacement = options->replacement,
                                                  .url_col = options->url_col,
                                                  .caption_col = options->caption_col,
                                                  .image_col = options->image_col};
     ExtractSource *source;
     if (!extract_source_open(&source, path, &source_options, err))
         return false;
-    Lister l = {.ws = ws, .report = report};
+    Lister l = {.ws = ws, .report = report, .annotations = extract_annotations_create(ws)};
     bool ok = run(&l, &source, path, options, &source_options, before, err);
     if (ok && l.images == 0 && l.limit > 0)
         ok = vc_fail(err, VC_ERR_FORMAT, "the source '%s' is empty: it holds no image and no entry", path);

@@ -20,10 +20,28 @@ void entry_begin(EntryBuilder *b, size_t number)
     vc_str_clear(&b->split);
     vc_str_clear(&b->problem);
     vc_str_clear(&b->text);
+    vc_str_clear(&b->second);
+    vc_str_clear(&b->fields);
+    vc_str_clear(&b->concepts);
+    vc_str_clear(&b->second_concepts);
+    b->shape = b->kind = NULL;
     b->count = 0;
     b->repaired = 0;
     b->number = number;
     b->offset = -1;
+}
+
+static void put_replaced(const EntryBuilder *b, VcStr *out, const char *text, size_t n)
+{
+    const size_t length = b->replace ? strlen(b->replace) : 0;
+    for (size_t i = 0; i < n;) {
+        if (length && n - i >= length && memcmp(text + i, b->replace, length) == 0) {
+            vc_str_put(out, b->replacement ? b->replacement : "");
+            i += length;
+        } else {
+            vc_str_putc(out, text[i++]);
+        }
+    }
 }
 
 void entry_key(EntryBuilder *b, const char *text, size_t n)
@@ -32,7 +50,16 @@ void entry_key(EntryBuilder *b, const char *text, size_t n)
     if (memchr(text, 0, n))
         entry_problem(b, "the image's name has a zero byte in it");
     else
-        vc_str_putn(&b->key, text, n);
+        put_replaced(b, &b->key, text, n);
+}
+
+void entry_second(EntryBuilder *b, const char *text, size_t n)
+{
+    vc_str_clear(&b->second);
+    if (memchr(text, 0, n))
+        entry_problem(b, "the second image's name has a zero byte in it");
+    else
+        put_replaced(b, &b->second, text, n);
 }
 
 void entry_caption(EntryBuilder *b, const char *text, size_t n)
@@ -67,6 +94,11 @@ void entry_problem(EntryBuilder *b, const char *fmt, ...)
     va_end(ap);
 }
 
+static const char *text_or_null(const EntryBuilder *b, const VcStr *s)
+{
+    return b->shape && s->len ? s->data : NULL;
+}
+
 void entry_end(EntryBuilder *b, const char *unit, ExtractEntry *out)
 {
     if (b->key.len == 0)
@@ -75,6 +107,8 @@ void entry_end(EntryBuilder *b, const char *unit, ExtractEntry *out)
         vc_str_clear(&b->key);
         vc_str_putf(&b->key, "#%s %zu", unit, b->number);
         b->count = 0;
+        b->shape = b->kind = NULL;
+        vc_str_clear(&b->concepts);
     }
     b->captions = vc_grow(b->captions, &b->captions_cap, b->count + 1, sizeof *b->captions);
     for (size_t i = 0; i < b->count; i++)
@@ -83,10 +117,16 @@ void entry_end(EntryBuilder *b, const char *unit, ExtractEntry *out)
                           .key = b->key.data,
                           .captions = b->captions,
                           .caption_count = b->count,
-                          .split = b->split.len ? b->split.data : NULL,
+                          .split = b->split.len ? b->split.data : b->default_split,
                           .problem = b->problem.len ? b->problem.data : NULL,
                           .repaired = b->repaired,
-                          .offset = b->offset};
+                          .offset = b->offset,
+                          .shape = b->shape,
+                          .kind = b->kind,
+                          .second_key = text_or_null(b, &b->second),
+                          .fields = text_or_null(b, &b->fields),
+                          .concepts = b->concepts.len ? b->concepts.data : NULL,
+                          .second_concepts = text_or_null(b, &b->second_concepts)};
 }
 
 void entry_finish(EntryBuilder *b)
@@ -95,6 +135,10 @@ void entry_finish(EntryBuilder *b)
     vc_str_finish(&b->split);
     vc_str_finish(&b->problem);
     vc_str_finish(&b->text);
+    vc_str_finish(&b->second);
+    vc_str_finish(&b->fields);
+    vc_str_finish(&b->concepts);
+    vc_str_finish(&b->second_concepts);
     free(b->starts);
     free(b->captions);
 }
@@ -231,6 +275,9 @@ bool extract_source_open(ExtractSource **out, const char *path, const ExtractSou
         return vc_fail_errno(err, "cannot open the source '%s'", path);
     ExtractSource *s = vc_calloc(1, sizeof *s);
     s->options = *options;
+    s->entry.default_split = options->split;
+    s->entry.replace = options->replace;
+    s->entry.replacement = options->replacement;
     const bool folder = S_ISDIR(st.st_mode);
     if (resolve(s, path, folder, err) && (folder ? source_open_folder(s, err) : open_file_source(s, path, &st, err)))
         *out = s;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A source of {image, captions}: a folder, a table (.tsv .csv), JSON (.json list, .jsonl, COCO captions, Karpathy
-// split, VG regions) or a WebDataset .tar, read as a stream in flat memory (COCO: 16 bytes and a name per image).
+// split, VG regions; annotations of VQA, NLVR2, SNLI-VE and RefCOCO+ as ALBEF and ViCHA have them) or a WebDataset
+// .tar, read as a stream in flat memory (COCO: 16 bytes and a name per image).
 //
 // The rule: an entry that is not what its format says is an entry with a `problem`, never the end of the source.
 // Threads: one source, one thread at a time.
@@ -14,6 +15,8 @@
 typedef struct {
     const char *root;                              // for relative paths; NULL: the folder the source is in
     const char *url_col, *caption_col, *image_col; // names or 0-based numbers; NULL: found by name
+    const char *split;                             // of entries that name none; NULL: none
+    const char *replace, *replacement; // in the names of images, everywhere; NULL: nothing (SBU: images, images_train)
 } ExtractSourceOptions;
 
 // Everything is borrowed until the next call.
@@ -26,6 +29,14 @@ typedef struct {
     const char *problem; // NULL, or why this entry names no image
     size_t repaired;     // captions that had bytes which were not UTF-8
     int64_t offset;      // where in a tar the member begins, else -1
+    // An annotation is more than a picture and its captions. shape: NULL when there is no more; else
+    // "caption" (an object for every caption), "captions" (one object with a list), "vqa", "nlvr" (two images),
+    // "entailment" or "grounding".
+    const char *shape;
+    const char *kind;       // of the captions: NULL, "question", "sentence", "hypothesis" or "expression"
+    const char *second_key; // the right image of NLVR2, or NULL
+    const char *fields;     // JSON object of the other members, or NULL
+    const char *concepts, *second_concepts; // JSON lists of strings (kwords), or NULL
 } ExtractEntry;
 
 typedef struct ExtractSource ExtractSource;

@@ -2,6 +2,7 @@
 // Shared by the source readers: the entry under construction and what a reader provides. Not for other folders.
 #pragma once
 
+#include "base/json.h"
 #include "base/str.h"
 #include "extract/source.h"
 
@@ -14,10 +15,15 @@ typedef struct {
     const char **captions;
     size_t captions_cap, count, repaired, number;
     int64_t offset;
+    // Of an annotation (source.h): shape NULL, or its name; JSON texts that are empty when there is none.
+    const char *shape, *kind;
+    VcStr second, fields, concepts, second_concepts;
+    const char *default_split, *replace, *replacement; // the source's options; borrowed
 } EntryBuilder;
 
 void entry_begin(EntryBuilder *b, size_t number);
 void entry_key(EntryBuilder *b, const char *text, size_t n);     // a zero byte inside is a problem
+void entry_second(EntryBuilder *b, const char *text, size_t n);  // the second image
 void entry_caption(EntryBuilder *b, const char *text, size_t n); // trimmed, repaired; empty ones are left out
 void entry_problem(EntryBuilder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void entry_end(EntryBuilder *b, const char *unit, ExtractEntry *out); // unit: "line", "item"
@@ -39,6 +45,13 @@ bool source_open_folder(ExtractSource *source, VcErr *err);
 bool source_open_table(ExtractSource *source, char separator, VcErr *err);
 bool source_open_json(ExtractSource *source, bool lines, VcErr *err);
 bool source_open_tar(ExtractSource *source, VcErr *err);
+
+// Fills the entry from an object that is an annotation of a task (VQA, NLVR2, SNLI-VE, RefCOCO+); false: it is none.
+bool source_task_item(ExtractSource *source, const VcJson *item);
+// What {image, caption} objects keep besides: their image_id, title, sim and kwords, and whether captions are a list.
+void source_caption_notes(ExtractSource *source, const VcJson *item, const VcJson *captions);
+// A caption of Karpathy's and COCO's files keeps the number of its image.
+void source_image_number(ExtractSource *source, const VcJson *number);
 
 // Roles of a column or member by its usual names, compared without case; the lowest rank wins.
 typedef enum { ROLE_NONE, ROLE_IMAGE, ROLE_URL, ROLE_CAPTION } ColumnRole;

@@ -107,13 +107,18 @@ static void use_list_item(ExtractSource *s, const Json *j, const VcJson *item)
         entry_problem(b, "%s %zu is no JSON object", j->unit, b->number);
         return;
     }
+    const ExtractSourceOptions *o = &s->options;
+    if (!o->image_col && !o->url_col && !o->caption_col && source_task_item(s, item))
+        return;
     image_key(&s->options, b, item);
     if (b->key.len == 0)
         entry_problem(b, "%s %zu names no image: it has no text member '%s'", j->unit, b->number,
                       s->options.image_col ? s->options.image_col
                       : s->options.url_col ? s->options.url_col
                                            : "image");
-    add_captions(b, named_member(item, s->options.caption_col, ROLE_CAPTION));
+    const VcJson *captions = named_member(item, s->options.caption_col, ROLE_CAPTION);
+    add_captions(b, captions);
+    source_caption_notes(s, item, captions);
 }
 
 static void use_karpathy_item(ExtractSource *s, const VcJson *item)
@@ -137,6 +142,7 @@ static void use_karpathy_item(ExtractSource *s, const VcJson *item)
     if (split)
         vc_str_put(&b->split, split);
     add_captions(b, vc_json_member(item, "sentences"));
+    source_image_number(s, vc_json_member(item, "cocoid"));
 }
 
 static void use_vg_item(ExtractSource *s, const VcJson *item)
@@ -188,6 +194,7 @@ static void use_coco_annotation(ExtractSource *s, const Json *j, const VcJson *i
     const char *name = j->names.data + found->name;
     entry_key(b, name, strlen(name));
     add_captions(b, vc_json_member(item, "caption"));
+    source_image_number(s, vc_json_member(item, "image_id"));
 }
 
 static bool coco_to_annotations(ExtractSource *s, Json *j, VcErr *err)

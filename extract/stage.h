@@ -23,6 +23,7 @@ typedef struct {
     size_t source_count;
     const char *root;                              // for relative paths; NULL: the folder the source is in
     const char *url_col, *caption_col, *image_col; // names or 0-based numbers; NULL: found by name
+    const char *split, *replace, *replacement;     // as ExtractSourceOptions has them
     ExtractThumbnailOptions thumbnail;
     size_t jobs;        // decoder threads
     size_t connections; // ceiling of transfers at a time

@@ -28,6 +28,10 @@ static void check_entry(const ExtractEntry *e)
 {
     VC_ASSERT(e->key && e->key[0]);
     VC_ASSERT(!e->problem || (e->caption_count == 0 && e->problem[0]));
+    VC_ASSERT(!e->problem || (!e->shape && !e->second_key && !e->fields && !e->concepts && !e->second_concepts));
+    const char *const more[] = {e->shape, e->kind, e->second_key, e->fields, e->concepts, e->second_concepts};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+        VC_ASSERT(!more[i] || (more[i][0] && vc_utf8_valid(more[i], strlen(more[i]))));
     for (size_t i = 0; i < e->caption_count; i++)
         VC_ASSERT(e->captions[i][0] && vc_utf8_valid(e->captions[i], strlen(e->captions[i])));
 }
