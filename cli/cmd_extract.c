@@ -27,9 +27,14 @@ static const CliHelp help = {
         "stopped; a SOURCE that grew gives its new entries; with nothing new nothing is done.\n"
         "With --shard I/N this process takes the images whose number modulo N is I and writes tars with such numbers\n"
         "too: N processes with a workspace each give names that fit together.\n"
+        "Hosts are asked for their robots.txt first, and asked slower when they say 429 or 503. Addresses of private\n"
+        "networks are refused, also after a redirect, unless --allow-private is given. A proxy is taken from\n"
+        "http_proxy, https_proxy and no_proxy. --retry-failed tries again what a time-out, a broken connection, a "
+        "name\n"
+        "that was not found or a server error has rejected (causes: 'vicha stats').\n"
         "With --dedup exact the first of several images with the same bytes is kept, in the order of the SOURCE.",
     .example = "  vicha extract -w flowers captions.jsonl --root photos\n"
-               "  vicha extract -w cc3m Train_GCC-training.tsv --connections 128",
+               "  vicha extract -w cc3m Train_GCC-training.tsv --contact you@example.org",
 };
 
 static bool choose(const char *option, const char *word, const char *const *words, int *out, VcErr *err)
@@ -159,8 +164,9 @@ int cmd_extract(int argc, char **argv)
     extract_options_init(&o);
     const char *fit = "shortest", *dedup = "off", *shard = "0/1", *replace = NULL;
     int64_t size = o.thumbnail.size, quality = o.thumbnail.quality, min_size = o.thumbnail.min_size;
-    int64_t jobs = (int64_t)o.jobs, connections = (int64_t)o.connections, retries = o.retries, limit = 0;
-    int64_t shard_images = (int64_t)o.shard_images;
+    int64_t jobs = (int64_t)o.jobs, connections = (int64_t)o.fetch.connections, retries = o.fetch.retries, limit = 0;
+    int64_t shard_images = (int64_t)o.shard_images, per_host = (int64_t)o.fetch.per_host;
+    int64_t redirects = o.fetch.redirects;
     const CliOption options[] = {
         {"root", 0, CLI_STRING, &o.root, "DIR", "where relative paths start (default: the folder of the SOURCE)", 0, 0},
         {"image-col", 0, CLI_STRING, &o.image_col, "C",
@@ -178,10 +184,27 @@ int cmd_extract(int argc, char **argv)
         {"min-size", 0, CLI_INT, &min_size, "N", "reject images with a side under N pixels", 1, 65535},
         {"max-aspect", 0, CLI_REAL, &o.thumbnail.max_aspect, "R", "reject images whose sides differ by more", 1, 65535},
         {"jobs", 0, CLI_INT, &jobs, "N", "decoders (default: one a processor)", 1, 1024},
-        {"connections", 0, CLI_INT, &connections, "N", "most downloads at a time", 1, 4096},
-        {"timeout", 0, CLI_REAL, &o.timeout, "S", "seconds for one download, all of it", 0.1, 3600},
+        {"connections", 0, CLI_INT, &connections, "N", "most downloads at a time; how many follows the throughput", 1,
+         4096},
+        {"per-host", 0, CLI_INT, &per_host, "N", "most of one host; 0: 32, of a private network all", 0, 4096},
+        {"host-delay", 0, CLI_REAL, &o.fetch.host_delay, "S", "seconds between two requests to one host", 0, 3600},
+        {"timeout", 0, CLI_REAL, &o.fetch.timeout, "S", "seconds for one download, all of it", 0.1, 3600},
+        {"header-timeout", 0, CLI_REAL, &o.fetch.header_timeout, "S", "seconds until an answer's headers are complete",
+         0.1, 3600},
+        {"low-speed", 0, CLI_BYTES, &o.fetch.low_speed, "BYTES", "a second; slower for half of --timeout is too slow",
+         0, 0},
+        {"max-redirects", 0, CLI_INT, &redirects, "N", "most hops to an image", 0, 50},
         {"retries", 0, CLI_INT, &retries, "N", "after a time-out, a broken connection, 429 or 5xx", 0, 100},
-        {"user-agent", 0, CLI_STRING, &o.user_agent, "TEXT", "what servers are told; add a way to reach you", 0, 0},
+        {"retry-failed", 0, CLI_MAYBE, &o.retry_failed, "CAUSE,...",
+         "try rejected images again: those that may heal, or those of these causes", 0, 0},
+        {"contact", 0, CLI_STRING, &o.fetch.contact, "TEXT", "a page or e-mail address for the owners of servers", 0,
+         0},
+        {"user-agent", 0, CLI_STRING, &o.fetch.user_agent, "TEXT",
+         "what servers are told in place of 'vicha/VERSION (+CONTACT)'", 0, 0},
+        {"allow-private", 0, CLI_FLAG, &o.fetch.allow_private, NULL,
+         "fetch from loopback, private, link-local and metadata addresses too", 0, 0},
+        {"ignore-robots", 0, CLI_FLAG, &o.fetch.ignore_robots, NULL, "do not look at robots.txt and X-Robots-Tag", 0,
+         0},
         {"dedup", 0, CLI_STRING, &dedup, "HOW", "exact | perceptual | off", 0, 0},
         {"limit", 0, CLI_INT, &limit, "N", "list at most N images; 0: all", 0, 9e15},
         {"shard-images", 0, CLI_INT, &shard_images, "N", "images in one tar", 1, 1e6},
@@ -208,8 +231,10 @@ int cmd_extract(int argc, char **argv)
     o.thumbnail.quality = (int)quality;
     o.thumbnail.min_size = (int)min_size;
     o.jobs = (size_t)jobs;
-    o.connections = (size_t)connections;
-    o.retries = (int)retries;
+    o.fetch.connections = (size_t)connections;
+    o.fetch.per_host = (size_t)per_host;
+    o.fetch.redirects = (int)redirects;
+    o.fetch.retries = (int)retries;
     o.limit = (uint64_t)limit;
     o.shard_images = (uint64_t)shard_images;
     const int status = ok ? run(&ctx, &o) : cli_error(&err);

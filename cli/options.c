@@ -70,6 +70,7 @@ static void print_default(const CliOption *o)
     }
     case CLI_FLAG:
     case CLI_LIST:
+    case CLI_MAYBE:
         break;
     }
 }
@@ -84,7 +85,7 @@ static void print_option(const CliOption *o)
     }
     vc_str_putf(&left, "--%s%s", is_negatable(o) ? "no-" : "", o->name);
     if (o->argument)
-        vc_str_putf(&left, " %s", o->argument);
+        vc_str_putf(&left, o->type == CLI_MAYBE ? "[=%s]" : " %s", o->argument);
     printf("  %-30s %s", vc_str_get(&left), o->help);
     print_default(o);
     putchar('\n');
@@ -117,6 +118,9 @@ static bool set_option(const CliOption *o, const char *text, bool negated, VcErr
         return true;
     case CLI_STRING:
         *(const char **)o->target = text;
+        return true;
+    case CLI_MAYBE:
+        *(const char **)o->target = text ? text : "";
         return true;
     case CLI_INT: {
         int64_t v;
@@ -173,7 +177,9 @@ static void add_options(Parser *p, const CliOption *options)
     for (const CliOption *o = options; o->name; o++) {
         VC_ASSERT(p->count < MAX_OPTIONS);
         size_t k = p->count++;
-        int has_argument = o->type == CLI_FLAG ? no_argument : required_argument;
+        int has_argument = o->type == CLI_FLAG    ? no_argument
+                           : o->type == CLI_MAYBE ? optional_argument
+                                                  : required_argument;
         p->table[k] = o;
         p->names[k] = o->name;
         p->longs[p->long_count++] = (struct option){o->name, has_argument, NULL, LONG_BASE + (int)k};
@@ -183,7 +189,10 @@ static void add_options(Parser *p, const CliOption *options)
         }
         if (o->letter) {
             size_t n = strlen(p->shorts);
-            snprintf(p->shorts + n, sizeof p->shorts - n, "%c%s", o->letter, has_argument ? ":" : "");
+            snprintf(p->shorts + n, sizeof p->shorts - n, "%c%s", o->letter,
+                     has_argument == required_argument   ? ":"
+                     : has_argument == optional_argument ? "::"
+                                                         : "");
         }
     }
 }
@@ -273,6 +282,7 @@ void cli_settings_json(VcStr *out, const CliOption *options)
         case CLI_FLAG:
             vc_str_put(out, *(const bool *)o->target ? "true" : "false");
             break;
+        case CLI_MAYBE:
         case CLI_STRING: {
             const char *text = *(const char *const *)o->target;
             if (text) {

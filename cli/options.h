@@ -17,6 +17,7 @@ typedef enum {
     CLI_REAL,   // double *
     CLI_BYTES,  // uint64_t *    64MiB
     CLI_LIST,   // CliList *     repeatable
+    CLI_MAYBE,  // const char ** --name or --name=VALUE: "" without one, NULL when it was not given
 } CliOptionType;
 
 typedef struct {

@@ -2,6 +2,7 @@
 #include "extract/cause.h"
 
 #include <stddef.h>
+#include <string.h>
 
 static const struct {
     ExtractCause cause;
@@ -21,6 +22,9 @@ static const struct {
     {EXTRACT_TLS, "tls"},
     {EXTRACT_BROKEN_OFF, "broken_off"},
     {EXTRACT_PROTOCOL, "protocol"},
+    {EXTRACT_PRIVATE, "private_address"},
+    {EXTRACT_ROBOTS, "robots"},
+    {EXTRACT_OPTED_OUT, "opted_out"},
     {EXTRACT_EMPTY, "empty"},
     {EXTRACT_NOT_IMAGE, "not_image"},
     {EXTRACT_UNSUPPORTED, "unsupported"},
@@ -43,4 +47,18 @@ const char *extract_cause_name(int cause)
 ExtractCause extract_cause_at(unsigned index)
 {
     return index < sizeof causes / sizeof *causes ? causes[index].cause : EXTRACT_OK;
+}
+
+ExtractCause extract_cause_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof causes / sizeof *causes; i++)
+        if (strcmp(causes[i].name, name) == 0)
+            return causes[i].cause;
+    return EXTRACT_OK;
+}
+
+bool extract_cause_may_heal(ExtractCause cause)
+{
+    return cause == EXTRACT_DNS || cause == EXTRACT_CONNECT || cause == EXTRACT_TIMEOUT ||
+           cause == EXTRACT_SERVER_ERROR || cause == EXTRACT_BROKEN_OFF;
 }

@@ -3,6 +3,8 @@
 // `image.error` holds the words for people. Threads: any.
 #pragma once
 
+#include <stdbool.h>
+
 typedef enum {
     EXTRACT_OK = 0,
     // the source's own entry
@@ -21,6 +23,9 @@ typedef enum {
     EXTRACT_TLS = -17,          // certificate or handshake
     EXTRACT_BROKEN_OFF = -18,   // the connection ended before the body did
     EXTRACT_PROTOCOL = -19,     // an answer that is not HTTP as we accept it
+    EXTRACT_PRIVATE = -40,      // an address of a private network, refused without --allow-private
+    EXTRACT_ROBOTS = -41,       // the host's robots.txt says no
+    EXTRACT_OPTED_OUT = -42,    // X-Robots-Tag: noai or noimageai
     // the bytes
     EXTRACT_EMPTY = -20,       // no bytes
     EXTRACT_NOT_IMAGE = -21,   // HTML, JSON, noise
@@ -36,5 +41,9 @@ typedef enum {
 
 // "not_found", "truncated", ...: a stable word for machines. "unknown" for a number that is no cause.
 const char *extract_cause_name(int cause);
+// The cause of that name; EXTRACT_OK when there is none.
+ExtractCause extract_cause_of(const char *name);
+// Another try may end otherwise: the network failed, and the server has not said its last word (404, a robots.txt).
+bool extract_cause_may_heal(ExtractCause cause);
 // All causes: index 0.. until it returns EXTRACT_OK.
 ExtractCause extract_cause_at(unsigned index);

@@ -5,265 +5,36 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/rng.h"
 #include "base/str.h"
+#include "extract/fetch_impl.h"
 #include "extract/versions.h"
 
-#include <curl/curl.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 enum {
-    MAX_REDIRECTS = 5,
-    MAX_ERROR_BODY = 64 * 1024, // bytes of a 4xx or 5xx page that are read so that the connection can be kept
-    POLL_MS = 100,              // longest wait before an interrupt is seen
+    POLL_MS = 100, // longest wait before an interrupt is seen
+    EVENTS = 64,
+    FIRST_WINDOW = 16,
+    RESOLVERS = 32, // names asked for at a time
 };
+static const double tick_seconds = 0.05;
 static const double first_pause = 0.4, longest_pause = 20; // seconds before a retry; doubled each time, with jitter
+static const double longest_wish = 60;                     // seconds of a Retry-After that are waited for
+static const double page_seconds = 2;                      // for the rest of a page that says no
 
-typedef struct Transfer {
-    struct Transfer *next;
-    ExtractFetcher *owner;
-    char *url;
-    void *ticket;
-    CURL *easy; // NULL while it waits
-    uint8_t *bytes;
-    size_t n, cap;
-    unsigned attempts;
-    double due;    // not before this time
-    uint64_t born; // number, in order of adding
-    bool paused, too_large;
-    long error_body;
-    VcRng jitter;
-} Transfer;
-
-struct ExtractFetcher {
-    ExtractFetchOptions options;
-    char *user_agent;
-    ExtractFetchDone done;
-    void *ctx;
-    CURLM *multi;
-    pthread_t thread;
-    pthread_mutex_t lock; // guards added and stop
-    Transfer *added, **added_tail;
-    bool stop;
-    uint64_t born;
-    atomic_bool cancelled;
-    atomic_size_t held; // bytes of bodies that nobody has released
-    // of the network thread alone
-    Transfer *waiting, *active;
-    size_t active_count;
-    CURL **idle;
-    size_t idle_count, idle_cap;
-};
-
-// --- one transfer
-
-static void drop_body(Transfer *t)
+void extract_fetch_options_init(ExtractFetchOptions *options)
 {
-    atomic_fetch_sub(&t->owner->held, t->cap);
-    free(t->bytes);
-    t->bytes = NULL;
-    t->n = t->cap = 0;
+    *options = (ExtractFetchOptions){
+        .connections = 256, .timeout = 20, .header_timeout = 10, .low_speed = 512, .retries = 2, .redirects = 5};
 }
 
-static bool is_oldest(const Transfer *t)
-{
-    for (const Transfer *other = t->owner->active; other; other = other->next)
-        if (other->born < t->born)
-            return false;
-    return true;
-}
-
-// Room for `need` bytes; doubles, so that a body is copied a few times at most.
-static void grow_body(Transfer *t, size_t need)
-{
-    if (need <= t->cap)
-        return;
-    size_t cap = t->cap ? t->cap * 2 : 32768;
-    curl_off_t length = -1;
-    if (t->cap == 0)
-        curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-    if (length > 0 && (uint64_t)length <= t->owner->options.max_bytes)
-        cap = (size_t)length;
-    cap = cap < need ? need : cap;
-    atomic_fetch_add(&t->owner->held, cap - t->cap);
-    t->bytes = vc_realloc(t->bytes, cap, 1);
-    t->cap = cap;
-}
-
-static size_t on_body(char *data, size_t size, size_t count, void *user)
-{
-    Transfer *t = user;
-    const size_t n = size * count;
-    long code = 0;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &code);
-    if (code >= 300) { // a page that says no
-        t->error_body += (long)n;
-        return t->error_body > MAX_ERROR_BODY ? 0 : n;
-    }
-    const ExtractFetchOptions *o = &t->owner->options;
-    if (n > o->max_bytes - t->n) {
-        t->too_large = true;
-        return 0;
-    }
-    if (t->n + n > t->cap && atomic_load(&t->owner->held) + n > o->max_memory && !is_oldest(t)) {
-        t->paused = true;
-        return CURL_WRITEFUNC_PAUSE;
-    }
-    grow_body(t, t->n + n);
-    memcpy(t->bytes + t->n, data, n);
-    t->n += n;
-    return n;
-}
-
-// Spaces, control and non-ASCII bytes as %XX; the fragment is not sent.
-static char *escape_url(const char *url)
-{
-    VcStr out = {0};
-    for (const char *p = url; *p && *p != '#'; p++) {
-        const unsigned char c = (unsigned char)*p;
-        if (c <= 0x20 || c >= 0x7F)
-            vc_str_putf(&out, "%%%02X", c);
-        else
-            vc_str_putc(&out, (char)c);
-    }
-    return out.data;
-}
-
-static void set_options(Transfer *t)
-{
-    const ExtractFetchOptions *o = &t->owner->options;
-    CURL *e = t->easy;
-    char *url = escape_url(t->url);
-    curl_easy_setopt(e, CURLOPT_URL, url);
-    free(url);
-    curl_easy_setopt(e, CURLOPT_PRIVATE, t);
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(e, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS);
-    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)(o->timeout * 1000) + 1);
-    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)(o->timeout * 1000 / 3) + 1);
-    curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 512L); // bytes/s
-    curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)(o->timeout / 2) + 1);
-    curl_easy_setopt(e, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)o->max_bytes);
-    curl_easy_setopt(e, CURLOPT_USERAGENT, t->owner->user_agent);
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
-    curl_easy_setopt(e, CURLOPT_PIPEWAIT, 0L);
-    curl_easy_setopt(e, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
-}
-
-static void start_transfer(ExtractFetcher *f, Transfer *t)
-{
-    if (f->idle_count) {
-        t->easy = f->idle[--f->idle_count];
-        curl_easy_reset(t->easy);
-    } else {
-        t->easy = curl_easy_init();
-        VC_ASSERT(t->easy); // memory is out
-    }
-    t->attempts++;
-    t->n = 0;
-    t->error_body = 0;
-    t->paused = t->too_large = false;
-    set_options(t);
-    t->next = f->active;
-    f->active = t;
-    f->active_count++;
-    VC_ASSERT(curl_multi_add_handle(f->multi, t->easy) == CURLM_OK);
-}
-
-static void unlink_active(ExtractFetcher *f, Transfer *t)
-{
-    Transfer **at = &f->active;
-    while (*at != t)
-        at = &(*at)->next;
-    *at = t->next;
-    f->active_count--;
-    curl_multi_remove_handle(f->multi, t->easy);
-    f->idle = vc_grow(f->idle, &f->idle_cap, f->idle_count + 1, sizeof(CURL *));
-    f->idle[f->idle_count++] = t->easy;
-    t->easy = NULL;
-}
-
-// --- what became of it
-
-static ExtractCause status_cause(long code)
-{
-    if (code >= 200 && code < 300)
-        return EXTRACT_OK;
-    if (code == 404 || code == 410)
-        return EXTRACT_NOT_FOUND;
-    if (code == 429 || code >= 500)
-        return EXTRACT_SERVER_ERROR;
-    if (code >= 400)
-        return EXTRACT_FORBIDDEN;
-    return code >= 300 ? EXTRACT_REDIRECT : EXTRACT_PROTOCOL;
-}
-
-static ExtractCause curl_cause(CURLcode code, const Transfer *t, long redirects, bool connected)
-{
-    switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-        return EXTRACT_DNS;
-    case CURLE_COULDNT_CONNECT:
-        return EXTRACT_CONNECT;
-    case CURLE_OPERATION_TIMEDOUT:
-        return EXTRACT_TIMEOUT;
-    case CURLE_TOO_MANY_REDIRECTS:
-        return EXTRACT_REDIRECT;
-    case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_URL_MALFORMAT:
-    case CURLE_LOGIN_DENIED:
-        if (redirects > 0)
-            return EXTRACT_REDIRECT;
-        // Once connected it is the answer that is foreign (HTTP/0.9), not the URL.
-        return connected ? EXTRACT_PROTOCOL : EXTRACT_BAD_URL;
-    case CURLE_PARTIAL_FILE:
-    case CURLE_RECV_ERROR:
-    case CURLE_SEND_ERROR:
-    case CURLE_GOT_NOTHING:
-    case CURLE_HTTP2:
-    case CURLE_HTTP2_STREAM:
-        return EXTRACT_BROKEN_OFF;
-    case CURLE_FILESIZE_EXCEEDED:
-        return EXTRACT_TOO_LARGE;
-    case CURLE_WRITE_ERROR:
-        return t->too_large ? EXTRACT_TOO_LARGE : EXTRACT_PROTOCOL;
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CIPHER:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_ISSUER_ERROR:
-        return EXTRACT_TLS;
-    default:
-        return EXTRACT_PROTOCOL;
-    }
-}
-
-static void describe(const Transfer *t, CURLcode code, long status, ExtractCause cause, VcErr *err)
-{
-    if (cause == EXTRACT_TOO_LARGE)
-        vc_fail(err, VC_ERR_LIMIT, "the body is over the limit of %zu bytes", t->owner->options.max_bytes);
-    else if (cause == EXTRACT_TIMEOUT)
-        vc_fail(err, VC_ERR_NET, "no complete answer within %g s", t->owner->options.timeout);
-    else if (cause == EXTRACT_REDIRECT && code == CURLE_TOO_MANY_REDIRECTS)
-        vc_fail(err, VC_ERR_NET, "more than %d redirects", MAX_REDIRECTS);
-    else if (code != CURLE_OK && status < 400)
-        vc_fail(err, VC_ERR_NET, "%s", curl_easy_strerror(code));
-    else
-        vc_fail(err, VC_ERR_NET, "the server answered with HTTP status %ld", status);
-}
-
-static bool may_heal(ExtractCause cause)
-{
-    return cause == EXTRACT_TIMEOUT || cause == EXTRACT_BROKEN_OFF || cause == EXTRACT_SERVER_ERROR;
-}
+// --- giving back, and trying again
 
 static void give_back(ExtractFetcher *f, Transfer *t, ExtractFetched *result)
 {
@@ -274,42 +45,148 @@ static void give_back(ExtractFetcher *f, Transfer *t, ExtractFetched *result)
             t->bytes = vc_realloc(t->bytes, t->n ? t->n : 1, 1);
         result->bytes = t->bytes;
         result->n = t->n;
-    } else {
-        drop_body(t);
+        t->bytes = NULL;
+        t->n = t->cap = 0;
     }
     f->done(f->ctx, t->ticket, result);
-    free(t->url);
-    free(t);
+    transfer_free(&t);
+}
+
+// It is in no line any more. `host`: of the last hop.
+static void conclude(ExtractFetcher *f, Transfer *t, ExtractCause cause, const VcErr *err)
+{
+    f->changed = true;
+    if (t->robots_of) {
+        host_robots_done(t->robots_of, t, cause, err, vc_now());
+        transfer_free(&t);
+        return;
+    }
+    ExtractFetched result = {.cause = cause};
+    if (cause != EXTRACT_OK)
+        result.err = *err;
+    give_back(f, t, &result);
+}
+
+static bool may_heal(ExtractCause cause)
+{
+    return cause == EXTRACT_TIMEOUT || cause == EXTRACT_BROKEN_OFF || cause == EXTRACT_SERVER_ERROR;
+}
+
+static void fall_asleep(ExtractFetcher *f, Transfer *t, double retry_after)
+{
+    transfer_drop_body(t);
+    double pause = first_pause * (double)(1u << (t->attempts < 16 ? t->attempts - 1 : 15));
+    pause = pause < longest_pause ? pause : longest_pause;
+    pause *= 0.5 + vc_rng_uniform(&t->jitter);
+    t->due = vc_now() + (retry_after > pause ? retry_after : pause);
+    t->hops = 0;
+    t->host = NULL; // may be forgotten meanwhile
+    line_put(&f->asleep, t);
+}
+
+// Puts it in its host's line, or ends it.
+static void set_out(ExtractFetcher *f, Transfer *t, const char *url)
+{
+    VcErr err = {0};
+    if (transfer_aim(t, url, &err))
+        host_add(f, t, t->robots_of != NULL);
+    else
+        conclude(f, t, t->hops ? EXTRACT_REDIRECT : EXTRACT_BAD_URL, &err);
+}
+
+static void follow(ExtractFetcher *f, Transfer *t, char *next)
+{
+    VcErr err = {0};
+    transfer_drop_body(t);
+    if (++t->hops > (unsigned)f->options.redirects) {
+        vc_fail(&err, VC_ERR_NET, "more than %d redirects", f->options.redirects);
+        conclude(f, t, EXTRACT_REDIRECT, &err);
+    } else {
+        set_out(f, t, next);
+    }
+    free(next);
 }
 
 static void finish_transfer(ExtractFetcher *f, Transfer *t, CURLcode code)
 {
-    long status = 0, redirects = 0;
-    curl_off_t retry_after = 0, connected = 0;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_COUNT, &redirects);
-    curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected);
-    curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after);
-    // An error page that was cut short is still an error page.
-    const bool refused =
-        status >= 400 && (code == CURLE_OK || code == CURLE_WRITE_ERROR || code == CURLE_FILESIZE_EXCEEDED);
-    ExtractFetched result = {.cause = code == CURLE_OK || refused ? status_cause(status)
-                                                                  : curl_cause(code, t, redirects, connected > 0)};
-    if (result.cause != EXTRACT_OK)
-        describe(t, code, status, result.cause, &result.err);
-    unlink_active(f, t);
-    if (result.cause == EXTRACT_OK || !may_heal(result.cause) || t->attempts > (unsigned)f->options.retries) {
-        give_back(f, t, &result);
-        return;
+    VcErr err = {0};
+    char *next;
+    const ExtractCause cause = transfer_judge(t, code, &next, &err);
+    const double now = vc_now(), wish = t->headers.retry_after;
+    const bool overloaded = transfer_overloaded(t, cause);
+    host_ended(t->host, now, overloaded, wish < longest_wish ? wish : longest_wish);
+    extract_pace_ended(&f->pace, now, overloaded);
+    f->changed = true;
+    transfer_end(t);
+    if (next)
+        follow(f, t, next);
+    else if (may_heal(cause) && t->attempts <= (unsigned)f->options.retries && wish <= longest_wish)
+        fall_asleep(f, t, wish);
+    else
+        conclude(f, t, cause, &err);
+}
+
+// --- starting
+
+static void fetch_robots(ExtractFetcher *f, Host *h)
+{
+    Transfer *t = vc_calloc(1, sizeof *t);
+    t->owner = f;
+    t->robots_of = h;
+    t->born = f->born;
+    VcStr url = {0};
+    vc_str_putf(&url, "%s://%s:%s/robots.txt", h->scheme, h->name, h->port);
+    t->origin = url.data;
+    vc_rng_seed(&t->jitter, vc_xxh3(url.data, url.len));
+    h->robots_state = ROBOTS_FETCHING;
+    set_out(f, t, t->origin);
+}
+
+static bool has_room(ExtractFetcher *f)
+{
+    return f->active.count < extract_pace_window(&f->pace) &&
+           (f->active.count == 0 || atomic_load(&f->held) < f->options.max_memory);
+}
+
+// Serves one host once; true when something has come of it.
+static bool serve(ExtractFetcher *f, Host *h, double now)
+{
+    VcErr err = {0};
+    ExtractCause cause = EXTRACT_OK;
+    Transfer *t = h->ready.first;
+    switch (host_judge(f, h, now, &cause, &err)) {
+    case HOST_WAIT:
+        return false;
+    case HOST_FETCH_ROBOTS:
+        fetch_robots(f, h);
+        return true;
+    case HOST_FAIL:
+        host_take(f, t);
+        conclude(f, t, cause, &err);
+        return true;
+    case HOST_START:
+        break;
     }
-    drop_body(t);
-    double pause = first_pause * (double)(1u << (t->attempts < 16 ? t->attempts - 1 : 15));
-    pause = pause * (0.5 + vc_rng_uniform(&t->jitter));
-    if (retry_after > 0 && (double)retry_after > pause)
-        pause = (double)retry_after;
-    t->due = vc_now() + (pause < longest_pause ? pause : longest_pause);
-    t->next = f->waiting;
-    f->waiting = t;
+    host_take(f, t);
+    host_started(f, h, now);
+    transfer_start(t, h->addresses);
+    extract_pace_started(&f->pace, now, f->active.count);
+    return true;
+}
+
+// Hosts in turn, one transfer each, until none can start.
+static void start_ready(ExtractFetcher *f)
+{
+    const double now = vc_now();
+    f->changed = false;
+    size_t rest = 0; // hosts since something has happened
+    for (const Host *h = f->hosts.ring; h && (rest == 0 || h != f->hosts.ring); h = h->ring_next)
+        rest++;
+    for (size_t quiet = 0; f->hosts.ring && quiet < rest && has_room(f);) {
+        Host *h = f->hosts.ring;
+        f->hosts.ring = h->ring_next;
+        quiet = serve(f, h, now) ? 0 : quiet + 1;
+    }
 }
 
 // --- the network thread
@@ -317,47 +194,28 @@ static void finish_transfer(ExtractFetcher *f, Transfer *t, CURLcode code)
 static void take_added(ExtractFetcher *f)
 {
     pthread_mutex_lock(&f->lock);
-    Transfer *added = f->added;
-    f->added = NULL;
-    f->added_tail = &f->added;
+    Line added = f->added;
+    f->added = (Line){0};
     pthread_mutex_unlock(&f->lock);
-    Transfer **end = &f->waiting;
-    while (*end)
-        end = &(*end)->next;
-    *end = added;
-}
-
-// Starts what is due. Returns the milliseconds until the next one is.
-static int start_due(ExtractFetcher *f)
-{
-    const double now = vc_now();
-    double soonest = POLL_MS / 1000.0;
-    for (Transfer **at = &f->waiting; *at;) {
-        Transfer *t = *at;
-        const bool room = f->active_count < f->options.connections &&
-                          (f->active_count == 0 || atomic_load(&f->held) < f->options.max_memory);
-        if (!room)
-            return POLL_MS;
-        if (t->due <= now) {
-            *at = t->next;
-            start_transfer(f, t);
-            continue;
-        }
-        if (t->due - now < soonest)
-            soonest = t->due - now;
-        at = &t->next;
+    while (added.first) {
+        Transfer *t = added.first;
+        line_remove(&added, t);
+        t->born = f->born++;
+        set_out(f, t, t->origin);
     }
-    return (int)(soonest * 1000) + 1;
 }
 
 static void resume_paused(ExtractFetcher *f)
 {
     const bool room = atomic_load(&f->held) < f->options.max_memory;
-    for (Transfer *t = f->active; t; t = t->next)
-        if (t->paused && (room || is_oldest(t))) {
+    for (Transfer *t = f->active.first, *next; t && f->paused; t = next) {
+        next = t->next;
+        if (t->paused && (room || transfer_is_oldest(t))) {
             t->paused = false;
+            f->paused--;
             curl_easy_pause(t->easy, CURLPAUSE_CONT); // may call on_body, which may pause it again
         }
+    }
 }
 
 static void collect(ExtractFetcher *f)
@@ -374,19 +232,63 @@ static void collect(ExtractFetcher *f)
     }
 }
 
+static void wake_sleepers(ExtractFetcher *f, double now)
+{
+    for (Transfer *t = f->asleep.first, *next; t; t = next) {
+        next = t->next;
+        if (t->due > now)
+            continue;
+        line_remove(&f->asleep, t);
+        set_out(f, t, t->origin);
+    }
+}
+
+static void hear_dns(ExtractFetcher *f)
+{
+    Host *const first = f->hosts.ring;
+    for (Host *h = first; h; h = h->ring_next == first ? NULL : h->ring_next)
+        h->dns_waiting = false;
+    f->changed = true;
+}
+
+// What goes by time: deadlines that libcurl does not know, retries, delays of hosts, names that take too long.
+static void tick(ExtractFetcher *f, double now)
+{
+    f->next_tick = now + tick_seconds;
+    wake_sleepers(f, now);
+    for (Transfer *t = f->active.first, *next; t; t = next) {
+        next = t->next;
+        const bool late =
+            t->headers.complete ? t->headers.status >= 300 && now > t->headers_at + page_seconds : now > t->header_by;
+        if (late)
+            finish_transfer(f, t, CURLE_OPERATION_TIMEDOUT);
+    }
+    hear_dns(f);
+}
+
 static void cancel_all(ExtractFetcher *f)
 {
     take_added(f);
-    while (f->active) {
-        Transfer *t = f->active;
-        unlink_active(f, t);
-        t->next = f->waiting;
-        f->waiting = t;
+    while (f->active.first) {
+        Transfer *t = f->active.first;
+        host_ended(t->host, vc_now(), false, -1);
+        transfer_end(t);
+        line_put(&f->asleep, t);
     }
-    while (f->waiting) {
-        Transfer *t = f->waiting;
-        f->waiting = t->next;
-        give_back(f, t, &(ExtractFetched){.cancelled = true});
+    while (f->hosts.ring) {
+        Transfer *t = f->hosts.ring->ready.first;
+        host_take(f, t);
+        line_put(&f->asleep, t);
+    }
+    while (f->asleep.first) {
+        Transfer *t = f->asleep.first;
+        line_remove(&f->asleep, t);
+        if (t->robots_of) {
+            t->robots_of->robots_state = ROBOTS_UNKNOWN;
+            transfer_free(&t);
+        } else {
+            give_back(f, t, &(ExtractFetched){.cancelled = true});
+        }
     }
 }
 
@@ -398,6 +300,77 @@ static bool stopping(ExtractFetcher *f)
     return stop;
 }
 
+static void wake_up(void *ctx)
+{
+    const ExtractFetcher *f = ctx;
+    const uint64_t one = 1;
+    while (write(f->wake, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+static void on_dns(void *ctx)
+{
+    ExtractFetcher *f = ctx;
+    atomic_store(&f->dns_news, true);
+    wake_up(f);
+}
+
+static int on_timer(CURLM *multi, long ms, void *user)
+{
+    ExtractFetcher *f = user;
+    (void)multi;
+    f->timer_at = ms < 0 ? -1 : vc_now() + (double)ms / 1000;
+    return 0;
+}
+
+// libcurl says which sockets it wants to hear of; a mark on the socket says that epoll knows it already.
+static int on_watch(CURL *easy, curl_socket_t fd, int what, void *user, void *known)
+{
+    ExtractFetcher *f = user;
+    (void)easy;
+    struct epoll_event event = {.data.fd = fd};
+    if (what == CURL_POLL_REMOVE) {
+        epoll_ctl(f->epoll, EPOLL_CTL_DEL, fd, NULL);
+        return 0;
+    }
+    event.events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+    if (epoll_ctl(f->epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) != 0)
+        epoll_ctl(f->epoll, errno == EEXIST ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event);
+    curl_multi_assign(f->multi, fd, f);
+    return 0;
+}
+
+static void wait_for_events(ExtractFetcher *f)
+{
+    const double now = vc_now();
+    double until = now + POLL_MS / 1000.0;
+    const bool ticking = f->active.count || f->asleep.count || f->hosts.ring;
+    if (ticking && f->next_tick < until)
+        until = f->next_tick;
+    if (f->timer_at >= 0 && f->timer_at < until)
+        until = f->timer_at;
+    struct epoll_event events[EVENTS];
+    const int wait = until > now ? (int)((until - now) * 1000) + 1 : 0;
+    const int count = epoll_wait(f->epoll, events, EVENTS, f->changed && has_room(f) ? 0 : wait);
+    int running;
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.fd == f->wake) {
+            uint64_t n;
+            if (read(f->wake, &n, sizeof n) == sizeof n)
+                f->changed = true;
+            continue;
+        }
+        const uint32_t e = events[i].events;
+        const int mask = (e & EPOLLIN ? CURL_CSELECT_IN : 0) | (e & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+                         (e & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+        curl_multi_socket_action(f->multi, events[i].data.fd, mask, &running);
+    }
+    if (f->timer_at >= 0 && vc_now() >= f->timer_at) {
+        f->timer_at = -1; // libcurl sets it again if it wants to
+        curl_multi_socket_action(f->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+}
+
 static void *network_main(void *arg)
 {
     ExtractFetcher *f = arg;
@@ -405,16 +378,17 @@ static void *network_main(void *arg)
         if (vc_interrupted() || atomic_load(&f->cancelled))
             cancel_all(f);
         take_added(f);
-        const int wait = start_due(f);
-        int running;
-        resume_paused(f);
-        curl_multi_perform(f->multi, &running);
+        const double now = vc_now();
+        if (now >= f->next_tick)
+            tick(f, now);
+        if (atomic_exchange(&f->dns_news, false))
+            hear_dns(f);
+        if (f->changed)
+            start_ready(f);
+        if (f->paused)
+            resume_paused(f);
+        wait_for_events(f);
         collect(f);
-        // Something finished and something waits: no reason to sleep.
-        const bool room = f->waiting && f->active_count < f->options.connections && f->waiting->due <= vc_now() &&
-                          atomic_load(&f->held) < f->options.max_memory;
-        if (!room)
-            curl_multi_poll(f->multi, NULL, 0, wait < POLL_MS ? wait : POLL_MS, NULL);
     }
     cancel_all(f);
     return NULL;
@@ -429,26 +403,83 @@ static void start_curl(void)
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
+// Every transfer is a descriptor, and some more are the program's own.
+static void raise_descriptors(size_t connections)
+{
+    struct rlimit limit;
+    const rlim_t need = (rlim_t)connections * 2 + 256;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < need) {
+        limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static void name_ourselves(ExtractFetcher *f)
+{
+    const ExtractFetchOptions *o = &f->options;
+    VcStr agent = {0};
+    vc_str_put(&agent, o->user_agent ? o->user_agent : "vicha/" VICHA_VERSION);
+    if (!o->user_agent && o->contact)
+        vc_str_putf(&agent, " (+%s)", o->contact);
+    f->user_agent = agent.data;
+    extract_robots_token(f->user_agent, f->token, sizeof f->token);
+    if (o->contact && strchr(o->contact, '@') && !strchr(o->contact, '/')) {
+        VcStr from = {0};
+        vc_str_putf(&from, "From: %s", o->contact);
+        f->from = from.data;
+    }
+}
+
+static bool start_loop(ExtractFetcher *f)
+{
+    f->multi = curl_multi_init();
+    f->epoll = epoll_create1(EPOLL_CLOEXEC);
+    f->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = f->wake};
+    if (!f->multi || f->epoll < 0 || f->wake < 0 || epoll_ctl(f->epoll, EPOLL_CTL_ADD, f->wake, &event) != 0)
+        return false;
+    curl_multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, (long)f->options.connections);
+    curl_multi_setopt(f->multi, CURLMOPT_SOCKETFUNCTION, on_watch);
+    curl_multi_setopt(f->multi, CURLMOPT_SOCKETDATA, f);
+    curl_multi_setopt(f->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(f->multi, CURLMOPT_TIMERDATA, f);
+    f->timer_at = -1;
+    f->dns = extract_dns_create(RESOLVERS, f->options.timeout, on_dns, f);
+    return pthread_create(&f->thread, NULL, network_main, f) == 0;
+}
+
+static void free_fetcher(ExtractFetcher *f)
+{
+    extract_dns_destroy(&f->dns); // before the eventfd that it writes to
+    for (size_t i = 0; i < f->idle_count; i++)
+        curl_easy_cleanup(f->idle[i]);
+    free(f->idle);
+    curl_multi_cleanup(f->multi); // closes sockets, and says so to epoll
+    if (f->epoll >= 0)
+        close(f->epoll);
+    if (f->wake >= 0)
+        close(f->wake);
+    hosts_free(&f->hosts);
+    pthread_mutex_destroy(&f->lock);
+    free(f->user_agent);
+    free(f->from);
+    free(f);
+}
+
 bool extract_fetcher_start(ExtractFetcher **out, const ExtractFetchOptions *options, ExtractFetchDone done, void *ctx,
                            VcErr *err)
 {
     pthread_once(&curl_once, start_curl);
+    raise_descriptors(options->connections);
     ExtractFetcher *f = vc_calloc(1, sizeof *f);
     f->options = *options;
-    f->user_agent = vc_strdup(options->user_agent);
     f->done = done;
     f->ctx = ctx;
-    f->added_tail = &f->added;
-    f->multi = curl_multi_init();
+    name_ourselves(f);
+    extract_pace_init(&f->pace, FIRST_WINDOW, (double)options->connections);
     pthread_mutex_init(&f->lock, NULL);
-    if (f->multi) {
-        curl_multi_setopt(f->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)options->connections);
-        curl_multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, (long)options->connections);
-    }
-    if (!f->multi || pthread_create(&f->thread, NULL, network_main, f) != 0) {
-        curl_multi_cleanup(f->multi);
-        free(f->user_agent);
-        free(f);
+    if (!start_loop(f)) {
+        free_fetcher(f);
         return vc_fail(err, VC_ERR_IO, "cannot start the network thread");
     }
     *out = f;
@@ -459,26 +490,28 @@ void extract_fetcher_add(ExtractFetcher *f, const char *url, void *ticket)
 {
     Transfer *t = vc_calloc(1, sizeof *t);
     t->owner = f;
-    t->url = vc_strdup(url);
+    t->origin = vc_strdup(url);
     t->ticket = ticket;
-    t->born = f->born++;
     vc_rng_seed(&t->jitter, vc_xxh3(url, strlen(url)));
     pthread_mutex_lock(&f->lock);
-    *f->added_tail = t;
-    f->added_tail = &t->next;
+    line_put(&f->added, t);
+    const bool first = f->added.count == 1;
     pthread_mutex_unlock(&f->lock);
-    curl_multi_wakeup(f->multi);
+    if (first)
+        wake_up(f);
 }
 
 void extract_fetcher_release(ExtractFetcher *f, size_t n)
 {
-    atomic_fetch_sub(&f->held, n);
+    const size_t before = atomic_fetch_sub(&f->held, n), limit = f->options.max_memory;
+    if (before >= limit && before - n < limit)
+        wake_up(f);
 }
 
 void extract_fetcher_cancel(ExtractFetcher *f)
 {
     atomic_store(&f->cancelled, true);
-    curl_multi_wakeup(f->multi);
+    wake_up(f);
 }
 
 void extract_fetcher_stop(ExtractFetcher **fetcher)
@@ -489,15 +522,9 @@ void extract_fetcher_stop(ExtractFetcher **fetcher)
     pthread_mutex_lock(&f->lock);
     f->stop = true;
     pthread_mutex_unlock(&f->lock);
-    curl_multi_wakeup(f->multi);
+    wake_up(f);
     pthread_join(f->thread, NULL);
-    for (size_t i = 0; i < f->idle_count; i++)
-        curl_easy_cleanup(f->idle[i]);
-    free(f->idle);
-    curl_multi_cleanup(f->multi);
-    pthread_mutex_destroy(&f->lock);
-    free(f->user_agent);
-    free(f);
+    free_fetcher(f);
     *fetcher = NULL;
 }
 

@@ -158,13 +158,9 @@ static void on_fetched(void *ctx, void *ticket, ExtractFetched *fetched)
 
 static bool start_fetcher(ExtractPipeline *p, VcErr *err)
 {
-    const ExtractOptions *o = p->options;
-    const ExtractFetchOptions options = {.connections = o->connections,
-                                         .timeout = o->timeout,
-                                         .retries = o->retries,
-                                         .user_agent = o->user_agent,
-                                         .max_bytes = (size_t)o->thumbnail.max_bytes,
-                                         .max_memory = MAX_BODIES};
+    ExtractFetchOptions options = p->options->fetch;
+    options.max_bytes = (size_t)p->options->thumbnail.max_bytes;
+    options.max_memory = MAX_BODIES;
     return extract_fetcher_start(&p->fetcher, &options, on_fetched, p, err);
 }
 

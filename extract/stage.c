@@ -22,14 +22,9 @@ static const double batch_seconds = 1;
 
 void extract_options_init(ExtractOptions *options)
 {
-    *options = (ExtractOptions){.jobs = vc_cpu_count(),
-                                .connections = 64,
-                                .timeout = 20,
-                                .retries = 2,
-                                .user_agent = "vicha/" VICHA_VERSION,
-                                .shard_count = 1,
-                                .shard_images = 10000,
-                                .shard_bytes = 1u << 30};
+    *options =
+        (ExtractOptions){.jobs = vc_cpu_count(), .shard_count = 1, .shard_images = 10000, .shard_bytes = 1u << 30};
+    extract_fetch_options_init(&options->fetch);
     extract_thumbnail_options_init(&options->thumbnail);
 }
 
@@ -331,10 +326,54 @@ static bool fill_totals(Stage *s, VcErr *err)
     return ok;
 }
 
+// The statuses that options->retry_failed speaks of, as an SQL list.
+static bool list_causes(const char *wanted, VcStr *out, VcErr *err)
+{
+    for (unsigned i = 0; !*wanted && extract_cause_at(i) != EXTRACT_OK; i++)
+        if (extract_cause_may_heal(extract_cause_at(i)))
+            vc_str_putf(out, "%s%d", out->len ? ", " : "", extract_cause_at(i));
+    while (*wanted) {
+        const size_t n = strcspn(wanted, ",");
+        char *name = vc_strndup(wanted, n);
+        const ExtractCause cause = extract_cause_of(name);
+        // An entry that names no image has nothing to try again, and twins are found anew each time anyway.
+        const bool known = cause != EXTRACT_OK && cause != EXTRACT_BAD_ENTRY;
+        if (known)
+            vc_str_putf(out, "%s%d", out->len ? ", " : "", cause);
+        else
+            vc_fail(err, VC_ERR_USAGE, "--retry-failed: '%.60s' is no cause that can be tried again; see 'vicha stats'",
+                    name);
+        free(name);
+        if (!known)
+            return false;
+        wanted += n + (wanted[n] == ',');
+    }
+    return true;
+}
+
+// Rejected images become pending ones; a run that is stopped has not lost them.
+static bool reset_failed(const Stage *s, VcErr *err)
+{
+    if (!s->options->retry_failed)
+        return true;
+    VcStr causes = {0}, sql = {0};
+    bool ok = list_causes(s->options->retry_failed, &causes, err);
+    if (ok) {
+        vc_str_putf(&sql,
+                    "UPDATE image AS i SET status = 0, error = NULL, sha256 = NULL, mime = NULL, bytes = NULL"
+                    " WHERE i.status IN (%s) AND %s",
+                    vc_str_get(&causes), s->filter);
+        ok = vc_db_exec(s->ws->db, sql.data, err);
+    }
+    vc_str_finish(&causes);
+    vc_str_finish(&sql);
+    return ok;
+}
+
 static bool process_pending(Stage *s, VcErr *err)
 {
     int64_t count;
-    if (!count_pending(s, &count, err))
+    if (!reset_failed(s, err) || !count_pending(s, &count, err))
         return false;
     // Also with nothing to do: a killed run may have left an unfinished shard.
     const double start = vc_now();
@@ -342,7 +381,7 @@ static bool process_pending(Stage *s, VcErr *err)
     if (ok && count == 0)
         ok = extract_committer_finish(s->committer, err);
     if (ok && count > 0) {
-        s->capacity = 2 * s->options->connections + 8 * s->options->jobs;
+        s->capacity = 2 * s->options->fetch.connections + 8 * s->options->jobs;
         s->progress = vc_progress_begin("extract", "images", (uint64_t)count);
         ok = extract_pipeline_start(&s->pipeline, s->options, s->capacity, err) && process(s, err);
         vc_progress_end(&s->progress);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "base/workspace.h"
+#include "extract/fetch.h"
 #include "extract/thumbnail.h"
 
 #include <stddef.h>
@@ -25,22 +26,20 @@ typedef struct {
     const char *url_col, *caption_col, *image_col; // names or 0-based numbers; NULL: found by name
     const char *split, *replace, *replacement;     // as ExtractSourceOptions has them
     ExtractThumbnailOptions thumbnail;
-    size_t jobs;        // decoder threads
-    size_t connections; // ceiling of transfers at a time
-    double timeout;     // seconds for one attempt, all of it; connecting may take a third of it
-    int retries;        // attempts after the first, for what may heal
-    const char *user_agent;
+    size_t jobs;               // decoder threads
+    ExtractFetchOptions fetch; // the network; max_bytes and max_memory are set by the stage
     ExtractDedup dedup;
-    uint64_t limit;                     // at most so many images are listed; 0: all
+    const char *retry_failed; // NULL: no; "": rejected images whose cause may heal; else causes by name, with commas
+    uint64_t limit;           // at most so many images are listed; 0: all
     uint32_t shard_index, shard_count;  // this process does image_id % shard_count == shard_index
     uint64_t shard_images, shard_bytes; // a tar is finished when it holds so many
 } ExtractOptions;
 
-// size 256 shortest q90, one decoder a processor, 64 connections, 20 s, 2 retries, dedup off, 10,000 images or 1 GiB a
-// shard.
+// size 256 shortest q90, one decoder a processor, the network as extract_fetch_options_init, dedup off, 10,000 images
+// or 1 GiB a shard.
 void extract_options_init(ExtractOptions *options);
 
-enum { EXTRACT_CAUSES_MAX = 32 };
+enum { EXTRACT_CAUSES_MAX = 64 };
 typedef struct {
     uint64_t entries;                         // read from the sources by this run
     uint64_t images_listed, captions_listed;  // new rows of this run

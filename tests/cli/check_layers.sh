@@ -50,7 +50,7 @@ home() {
     done
 }
 home vips/ extract/image.c extract/thumbnail.c
-home curl/ extract/fetch.c extract/download.c
+home curl/ extract/fetch_impl.h extract/download.c
 home archive extract/source_tar.c
 home cblas nn/gemm.c nn/blas_check.c
 home sqlite3 base/db.c

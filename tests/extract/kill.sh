@@ -14,7 +14,7 @@ awk -v url="$url" 'BEGIN {
     }
 }' >"$tmp/list.jsonl"
 start() { # start WORKSPACE: sets $pid
-    "$VICHA" extract -q -w "$1" "$tmp/list.jsonl" --shard-images 300 --retries 0 --timeout 5 --connections 16 2>"$tmp/stderr" &
+    "$VICHA" extract -q --allow-private -w "$1" "$tmp/list.jsonl" --shard-images 300 --retries 0 --timeout 5 --connections 16 2>"$tmp/stderr" &
     pid=$!
 }
 run() { # run WORKSPACE

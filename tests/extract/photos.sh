@@ -19,7 +19,7 @@ awk -v url="$url" '
         print
     }' "$photos/captions.jsonl" >"$tmp/photos.jsonl"
 images=$(sed 's/.*"url": "\([^"]*\)".*/\1/' "$tmp/photos.jsonl" | sort -u | wc -l)
-expect 3 "$VICHA" extract --json -w "$tmp/ws" "$tmp/photos.jsonl" --timeout 3 --retries 1
+expect 3 "$VICHA" extract --json --allow-private -w "$tmp/ws" "$tmp/photos.jsonl" --timeout 3 --retries 1
 echo "$out"
 check images "$(field images_listed)" "$images"
 check captions "$(field captions_listed)" "$(wc -l <"$tmp/photos.jsonl")"

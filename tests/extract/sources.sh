@@ -137,7 +137,7 @@ fi
 # Two writers in one workspace: the second is told so. The first waits for a server that never answers.
 start_server "$tmp/photos"
 echo "$url/timeout/1.jpg" | sed 's/^/x	/' >"$tmp/wait.tsv"
-"$VICHA" extract -q -w "$tmp/busy" "$tmp/wait.tsv" --timeout 60 2>/dev/null &
+"$VICHA" extract -q --allow-private -w "$tmp/busy" "$tmp/wait.tsv" --timeout 60 2>/dev/null &
 pid=$!
 until grep -q timeout "$tmp/requests" 2>/dev/null; do
     kill -0 $pid || break
