@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Instruction sets of this processor, masked by the environment variable VC_CPU=none|avx2|avx512|all so that a new
-// machine can play an old one. Threads: any.
+// Instruction sets of this processor, masked by the environment variable VC_CPU=none|avx2|avxvnni|avx512|all so that a
+// new machine can play an old one. Threads: any.
 #pragma once
 
 #include <stdint.h>
@@ -10,7 +10,8 @@ enum {
     VC_CPU_AVX512 = 1u << 1, // F, BW, DQ, VL
     VC_CPU_AVX512_VNNI = 1u << 2,
     VC_CPU_AVX512_BF16 = 1u << 3,
-    VC_CPU_CLMUL = 1u << 4, // PCLMULQDQ + SSE4.1
+    VC_CPU_CLMUL = 1u << 4,    // PCLMULQDQ + SSE4.1
+    VC_CPU_AVX_VNNI = 1u << 5, // VNNI on 256 bits, of processors that may lack AVX-512
 };
 
 // A function of its own for an instruction set: compiled everywhere, called only where vc_cpu_flags has it.

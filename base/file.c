@@ -120,6 +120,17 @@ void vc_map_close(VcMap *map)
     *map = (VcMap){0};
 }
 
+void vc_map_drop(const VcMap *map)
+{
+    if (map->data) {
+        union {
+            const void *in;
+            void *out;
+        } p = {map->data};
+        madvise(p.out, map->size, MADV_DONTNEED); // a hint: it may fail
+    }
+}
+
 // Reads until the end and not only `size` bytes: pipes and /proc have no size.
 bool vc_read_file(char **out, size_t *size, const char *path, size_t max, VcErr *err)
 {

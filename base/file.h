@@ -24,7 +24,8 @@ typedef struct {
     size_t size;
 } VcMap;
 bool vc_map_open(VcMap *map, const char *path, VcErr *err);
-void vc_map_close(VcMap *map); // a zeroed map is allowed
+void vc_map_close(VcMap *map);      // a zeroed map is allowed
+void vc_map_drop(const VcMap *map); // gives its memory back; what is read again comes from the file
 
 // Whole file into memory with a zero byte after it; freed with free(). Over `max` bytes: VC_ERR_LIMIT.
 bool vc_read_file(char **out, size_t *size, const char *path, size_t max, VcErr *err);

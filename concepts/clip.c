@@ -73,7 +73,8 @@ bool clip_open(ClipModel **out, const char *name, VcErr *err)
         return false;
     ClipModel *m = vc_calloc(1, sizeof *m);
     const bool ok = clip_find(&m->dir, name, err) && clip_choose_layout(m, err) && clip_read_config(m, err) &&
-                    clip_load_weights(m, err) && bpe_open(&m->bpe, m->dir, err) && check_tokenizer(m, err);
+                    clip_load_weights(m, err) && bpe_open(&m->bpe, m->dir, err) && check_tokenizer(m, err) &&
+                    clip_view_towers(m, err);
     if (ok) {
         *out = m;
     } else {
@@ -104,6 +105,8 @@ void clip_close(ClipModel **model)
     bpe_close(&m->bpe);
     nn_safetensors_close(&m->weights);
     vc_arena_destroy(&m->converted);
+    clip_packed_finish(&m->image_tower);
+    clip_packed_finish(&m->text_tower);
     free(m->image_blocks);
     free(m->text_blocks);
     free(m->dir);

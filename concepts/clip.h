@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// CLIP: image and text towers read from a Hugging Face or OpenCLIP folder, in fp32.
+// CLIP: image and text towers read from a Hugging Face or OpenCLIP folder, computed in fp32, bf16 or int8.
 //
 // Shapes: n items, d = info.dim, s = info.image_size, L = info.context. An embedding does not depend, to the last bit,
 // on the items beside it, their order, the batch or the number of threads.
 //
 // Memory: weights stored as f32 in a layout we can use are read where they lie in the memory map; all others (f16,
 // bf16, transposed projections) are converted once at open into one block. Scratch is bounded by
-// threads x a chunk of at most 8 images or 256 tokens, whatever n.
+// threads x a chunk of some hundred tokens, whatever n. clip_prepare packs the weights of a tower once (a second copy,
+// smaller by the precision); without it they are packed as they are used, which costs time and gives the same bits.
 // Threads: an open ClipModel is read-only; clip_preprocess from any thread; an encode call uses its pool alone, and
 // two calls at a time need two pools.
 #pragma once
@@ -23,6 +24,13 @@ typedef struct ClipModel ClipModel;
 
 typedef enum { CLIP_LAYOUT_HF, CLIP_LAYOUT_OPENCLIP } ClipLayout;
 typedef enum { CLIP_GELU, CLIP_QUICK_GELU } ClipActivation;
+
+// What the layers of the blocks multiply in. bf16: weights and the rows they see are rounded; all else stays float.
+// int8: bytes, weights scaled by output and rows each by its own range; the first and the last layer are bf16.
+// Cosine with fp32 on weights with outlier channels, ViT-B/32: bf16 over 0.9998, int8 over 0.998.
+typedef enum { CLIP_FP32, CLIP_BF16, CLIP_INT8, CLIP_PRECISIONS } ClipPrecision;
+const char *clip_precision_name(ClipPrecision p); // "fp32", "bf16", "int8"
+bool clip_precision_by_name(const char *name, ClipPrecision *out);
 
 typedef struct {
     size_t width, layers, heads, mlp;
@@ -46,6 +54,34 @@ typedef struct {
 // between configuration, weights and tokenizer is one error that says what was expected.
 bool clip_open(ClipModel **out, const char *dir, VcErr *err);
 void clip_close(ClipModel **model); // NULL allowed; clears
+
+// ---- precision
+
+// Largest |x| of every channel in front of the layers of every block: what int8 shifts range between rows and weights
+// by. [layers][3 W + F]: before q/k/v, before the output layer, before fc1, before fc2.
+typedef struct {
+    float *image, *text;
+    size_t image_count, text_count;
+} ClipCalibration;
+// From n images and texts, at fp32; either n may be 0, and that tower is then calibrated on made input (4 images of
+// noise and gradients, 32 texts of drawn tokens), the same at every call. Order of inputs and threads change no bit.
+void clip_calibrate(const ClipModel *model, VcPool *pool, const float *pixels, size_t n_images,
+                    const char *const *texts, size_t n_texts, ClipCalibration *out);
+void clip_calibration_finish(ClipCalibration *c);
+// One file, whole or not at all; `hash` is that of the weights it belongs to. Reading one of other weights or another
+// shape is VC_ERR_FORMAT.
+bool clip_calibration_write(const ClipCalibration *c, const char *path, const uint8_t hash[32], VcErr *err);
+bool clip_calibration_read(ClipCalibration *c, const ClipModel *model, const char *path, const uint8_t hash[32],
+                           VcErr *err);
+
+// Packs the weights of these towers for `precision`; what was packed before is given back. c: for int8, or NULL
+// (clip_calibrate on made input is called then). A weight that is no finite number is VC_ERR_FORMAT and leaves the
+// towers as they were opened. No encoding may run at the time. fp32 packs for speed alone.
+enum { CLIP_IMAGES = 1, CLIP_TEXTS = 2 };
+bool clip_prepare(ClipModel *model, VcPool *pool, int towers, ClipPrecision precision, const ClipCalibration *c,
+                  VcErr *err);
+ClipPrecision clip_precision(const ClipModel *model, int tower); // of one tower; CLIP_FP32 after clip_open
+uint64_t clip_packed_bytes(const ClipModel *model);
 
 // A model of seeded random weights without a tokenizer, for measuring: "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-H/14".
 bool clip_open_random(ClipModel **out, const char *arch, uint64_t seed, VcErr *err);

@@ -26,20 +26,16 @@ static size_t images_per_chunk(const ClipModel *m)
 
 static void init_work(const ClipModel *m, ClipWork *w, size_t images)
 {
-    clip_work_init(w, &m->info.image, images * tokens_of(m), 3 * m->info.patch * m->info.patch);
+    clip_work_init(w, &m->info.image, &m->image_tower, images * tokens_of(m), 3 * m->info.patch * m->info.patch, 0);
 }
 
-// columns[patches][3 * P * P] of one image: what the convolution sees at each patch, channel by channel.
-static void patch_columns(const ClipModel *m, float *columns, const float *pixels)
+// What the convolution sees at patch (x, y): channel by channel, columns[3 * P * P].
+static void patch_columns(const ClipModel *m, float *columns, const float *pixels, size_t x, size_t y)
 {
-    const size_t s = m->info.image_size, p = m->info.patch, g = grid_of(m);
-    for (size_t y = 0; y < g; y++) {
-        for (size_t x = 0; x < g; x++) {
-            for (size_t c = 0; c < 3; c++) {
-                for (size_t i = 0; i < p; i++, columns += p)
-                    memcpy(columns, pixels + (c * s + y * p + i) * s + x * p, p * sizeof *columns);
-            }
-        }
+    const size_t s = m->info.image_size, p = m->info.patch;
+    for (size_t c = 0; c < 3; c++) {
+        for (size_t i = 0; i < p; i++, columns += p)
+            memcpy(columns, pixels + (c * s + y * p + i) * s + x * p, p * sizeof *columns);
     }
 }
 
@@ -47,34 +43,41 @@ static void patch_columns(const ClipModel *m, float *columns, const float *pixel
 // normalised.
 static void embed(const ClipModel *m, ClipWork *w, const float *pixels, size_t n)
 {
-    const size_t s = m->info.image_size, p = m->info.patch, width = m->info.image.width;
-    const size_t patches = grid_of(m) * grid_of(m), tokens = patches + 1, columns = 3 * p * p;
-    for (size_t i = 0; i < n; i++)
-        patch_columns(m, w->f + i * patches * columns, pixels + i * 3 * s * s);
-    clip_linear(w, w->h, w->f, m->patch, n * patches, columns, width, false);
+    const size_t s = m->info.image_size, p = m->info.patch, width = m->info.image.width, grid = grid_of(m);
+    const size_t patches = grid * grid, tokens = patches + 1, columns = 3 * p * p;
+    const NnPacked *first = &m->image_tower.first;
+    w->h.kind = first->kind;
+    w->h.words = first->words;
+    for (size_t i = 0; i < n * patches; i++) {
+        const float *image = pixels + i / patches * 3 * s * s;
+        patch_columns(m, w->row, image, i % patches % grid, i % patches / grid);
+        nn_packed_put(w->nn.kernels, &w->h, i, w->row, columns, NULL, NULL);
+    }
+    clip_layer(w, first, &w->h, n * patches, w->a, width, false);
     for (size_t i = 0; i < n; i++) {
         float *x = w->x + i * tokens * width;
         memcpy(x, m->class_token, width * sizeof *x);
-        memcpy(x + width, w->h + i * patches * width, patches * width * sizeof *x);
+        memcpy(x + width, w->a + i * patches * width, patches * width * sizeof *x);
         w->nn.kernels->add(x, m->image_positions, tokens * width);
     }
-    clip_norm(w, w->x, w->x, m->pre, n * tokens, width, m->info.image.eps);
+    w->nn.kernels->layernorm(w->x, NULL, NULL, w->x, m->pre.gain, m->pre.bias, n * tokens, width,
+                             (float)m->info.image.eps);
 }
 
 static void encode_chunk(const ClipModel *m, ClipWork *w, const float *pixels, size_t n, float *out)
 {
     const ClipTower *t = &m->info.image;
     const size_t tokens = tokens_of(m);
-    size_t lengths[MAX_IMAGES], first[MAX_IMAGES] = {0};
+    ClipSequence of[MAX_IMAGES];
     for (size_t i = 0; i < n; i++)
-        lengths[i] = tokens;
-    const ClipPacking packing = {n, lengths, false};
+        of[i] = (ClipSequence){.length = tokens, .first = i * tokens, .pooled = i * tokens};
+    const ClipPacking packing = {n, of, false};
     embed(m, w, pixels, n);
     for (size_t l = 0; l + 1 < t->layers; l++)
-        clip_block(w, t, &m->image_blocks[l], &packing, n * tokens);
-    clip_last_block(w, t, &m->image_blocks[t->layers - 1], &packing, n * tokens, first);
-    clip_norm(w, w->h, w->x, m->post, n, t->width, t->eps);
-    clip_linear(w, out, w->h, m->image_projection, n, t->width, m->info.dim, false);
+        clip_block(w, l, &packing, n * tokens);
+    clip_last_block(w, &packing, n * tokens);
+    clip_norm_rows(w, m->image_tower.last.kind, w->x, m->post, n);
+    clip_layer(w, &m->image_tower.last, &w->h, n, out, m->info.dim, false);
 }
 
 typedef struct {
@@ -83,6 +86,7 @@ typedef struct {
     float *out;
     ClipWork *works; // one a thread, made at its first chunk
     size_t chunk;
+    float *const *absmax; // one a thread, or NULL
 } ImageJob;
 
 static void encode_range(void *ctx, size_t begin, size_t end, size_t worker)
@@ -90,30 +94,46 @@ static void encode_range(void *ctx, size_t begin, size_t end, size_t worker)
     const ImageJob *job = ctx;
     const size_t s = job->m->info.image_size;
     ClipWork *w = &job->works[worker];
-    if (w->block == NULL)
+    if (w->memory == NULL) {
         init_work(job->m, w, job->chunk);
+        w->absmax = job->absmax != NULL ? job->absmax[worker] : NULL;
+    }
     encode_chunk(job->m, w, job->pixels + begin * 3 * s * s, end - begin, job->out + begin * job->m->info.dim);
 }
 
-void clip_encode_images(const ClipModel *m, VcPool *pool, const float *pixels, size_t n, float *out)
+static void encode_images(const ClipModel *m, VcPool *pool, const float *pixels, size_t n, float *out,
+                          float *const *absmax)
 {
     if (n == 0)
         return;
     const size_t threads = vc_pool_threads(pool), most = images_per_chunk(m), share = (n + threads - 1) / threads;
-    ImageJob job = {m, pixels, out, vc_calloc(threads, sizeof(ClipWork)), share < most ? share : most};
+    ImageJob job = {m, pixels, out, vc_calloc(threads, sizeof(ClipWork)), share < most ? share : most, absmax};
     vc_parallel_for(pool, n, job.chunk, encode_range, &job);
     for (size_t i = 0; i < threads; i++) {
-        if (job.works[i].block != NULL)
+        if (job.works[i].memory != NULL)
             clip_work_finish(&job.works[i]);
     }
     free(job.works);
+}
+
+void clip_encode_images(const ClipModel *m, VcPool *pool, const float *pixels, size_t n, float *out)
+{
+    encode_images(m, pool, pixels, n, out, NULL);
+}
+
+void clip_measure_images(const ClipModel *m, VcPool *pool, const float *pixels, size_t n, float *const *absmax)
+{
+    float *out = vc_alloc(n * m->info.dim, sizeof *out);
+    encode_images(m, pool, pixels, n, out, absmax);
+    free(out);
 }
 
 void clip_image_hidden(const ClipModel *m, const float *pixels, size_t n, float *hidden)
 {
     const ClipTower *t = &m->info.image;
     const size_t s = m->info.image_size, tokens = tokens_of(m), stream = tokens * t->width;
-    const ClipPacking one = {1, &tokens, false};
+    const ClipSequence whole = {.length = tokens};
+    const ClipPacking one = {1, &whole, false};
     ClipWork w = {0};
     init_work(m, &w, 1);
     for (size_t i = 0; i < n; i++) {
@@ -122,7 +142,7 @@ void clip_image_hidden(const ClipModel *m, const float *pixels, size_t n, float 
             memcpy(hidden + (l * n + i) * stream, w.x, stream * sizeof *hidden);
             if (l == t->layers)
                 break;
-            clip_block(&w, t, &m->image_blocks[l], &one, tokens);
+            clip_block(&w, l, &one, tokens);
         }
     }
     clip_work_finish(&w);

@@ -23,6 +23,30 @@ typedef struct {
     ClipLinear q, k, v, o, fc1, fc2;
 } ClipBlock;
 
+// ---- clip_packed.c: the layers as they are computed
+
+typedef struct {
+    ClipNorm norm1, norm2; // int8: divided by the columns below
+    NnPacked q, kv, o, fc1, fc2;
+    const float *o_columns, *fc2_columns; // what rows are multiplied by before o and fc2; NULL: nothing
+} ClipPackedBlock;
+
+typedef struct {
+    ClipPrecision precision;
+    bool packed;    // else views of the weights
+    NnPacked first; // patch embedding; zero in the text tower
+    NnPacked last;  // projection
+    ClipPackedBlock *blocks;
+    size_t layers;
+    VcArena *arena; // columns and norms
+} ClipPackedTower;
+
+// Makes *t from a tower's weights; c: its part of a calibration, for int8. `now` false: views.
+bool clip_pack_tower(ClipPackedTower *t, const ClipModel *m, bool image, VcPool *pool, ClipPrecision precision,
+                     const float *c, bool now, VcErr *err);
+void clip_packed_finish(ClipPackedTower *t);
+bool clip_view_towers(ClipModel *m, VcErr *err); // both, as clip_open leaves them
+
 struct ClipModel {
     ClipInfo info;
     char *dir;
@@ -41,6 +65,7 @@ struct ClipModel {
     ClipBlock *text_blocks;
     ClipNorm final;
     ClipLinear text_projection;
+    ClipPackedTower image_tower, text_tower;
 };
 
 // clip.c: which of the two layouts lies in m->dir, by the files there.
@@ -52,33 +77,52 @@ bool clip_load_weights(ClipModel *m, VcErr *err);
 
 // ---- clip_tower.c ----
 
-// Memory of one thread for at most `rows` rows of one tower; all but the arena are views into one block.
+// Memory of one thread for at most `rows` rows of one tower.
 typedef struct {
     NnContext nn;
-    float *block;
-    float *x, *h, *q, *k, *v, *a; // [R][W] residual stream, normalised or projected rows, attention
-    float *f;                     // [R][F], also the patch columns
+    const ClipTower *tower;
+    const ClipPackedTower *packed;
+    VcArena *memory;
+    float *x, *qkv, *a; // [R][W] residual stream, [R][3 W], [R][W] attention
+    float *f;           // [CLIP_MLP_ROWS][F]
+    float *keys;        // [L][2 W] keys and values of one sequence whose rows do not stand together
+    float *row, *panel; // one row, one panel of weights
+    NnPackedRows h, g;  // [R] rows before a layer, [CLIP_MLP_ROWS] before fc2
+    float *absmax;      // [layers][3 W + F]: gathers the largest |x| of each channel; NULL: not
 } ClipWork;
-void clip_work_init(ClipWork *w, const ClipTower *tower, size_t rows, size_t columns); // columns: 3 * P * P or 0
+enum { CLIP_MLP_ROWS = 96 }; // rows of the MLP's wide side at a time: a multiple of NN_STRIP
+// columns: inputs of the first layer, or 0; keys: longest sequence that may share rows, or 0.
+void clip_work_init(ClipWork *w, const ClipTower *tower, const ClipPackedTower *packed, size_t rows, size_t columns,
+                    size_t keys);
 void clip_work_finish(ClipWork *w);
 
-// y[R][out] = x[R][in] w^T + b; add: y += instead.
-void clip_linear(const ClipWork *w, float *y, const float *x, ClipLinear layer, size_t rows, size_t in, size_t out,
-                 bool add);
-void clip_norm(const ClipWork *w, float *y, const float *x, ClipNorm norm, size_t rows, size_t width, double eps);
+// w->h[at..at+rows) becomes x, row by row, normalised by `norm`, as `kind` reads it.
+void clip_norm_rows(ClipWork *w, NnPackedKind kind, const float *x, ClipNorm norm, size_t rows);
+void clip_layer(const ClipWork *w, const NnPacked *p, const NnPackedRows *x, size_t rows, float *y, size_t ldy,
+                bool add);
 
-// Sequences lie one after the other in x: sequence i has lengths[i] rows.
+// Sequences in x. A sequence has `length` tokens; the first `shared` of them are those of the sequence before it, the
+// others, at least one, are the rows first.. of x. Images share nothing.
+typedef struct {
+    size_t length, shared, first;
+    size_t pooled; // row of x that the last block gives
+} ClipSequence;
 typedef struct {
     size_t count;
-    const size_t *lengths;
+    const ClipSequence *of;
     bool causal;
 } ClipPacking;
-// One whole block on w->x.
-void clip_block(ClipWork *w, const ClipTower *t, const ClipBlock *b, const ClipPacking *p, size_t rows);
-// The last block for one row of each sequence alone (pooled[i]: its place in the sequence), which then stand at the
-// head of w->x: [count][W]. Keys and values are still those of all rows.
-void clip_last_block(ClipWork *w, const ClipTower *t, const ClipBlock *b, const ClipPacking *p, size_t rows,
-                     const size_t *pooled);
+// Whole block `l` on the `rows` rows of w->x.
+void clip_block(ClipWork *w, size_t l, const ClipPacking *p, size_t rows);
+// The last block for the pooled row of each sequence alone, which then stand at the head of w->x: [count][W].
+// Keys and values are still those of all rows. Pooled rows rise.
+void clip_last_block(ClipWork *w, const ClipPacking *p, size_t rows);
+
+// ---- clip_image.c, clip_text.c: an encoding at fp32 that gathers absmax[thread], the layout of ClipWork.absmax ----
+
+void clip_measure_images(const ClipModel *m, VcPool *pool, const float *pixels, size_t n, float *const *absmax);
+void clip_measure_texts(const ClipModel *m, VcPool *pool, const char *const *texts, size_t n, float *const *absmax);
+void clip_measure_ids(const ClipModel *m, VcPool *pool, const int32_t *ids, size_t n, float *const *absmax);
 
 // ---- clip_preprocess.c ----
 

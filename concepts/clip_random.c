@@ -137,6 +137,10 @@ bool clip_open_random(ClipModel **out, const char *arch, uint64_t seed, VcErr *e
     m->final = norm(m, &rng, tw);
     m->text_projection.w = numbers(m, &rng, info->dim * tw, 1.0 / sqrt((double)tw), 0);
     m->info.converted_bytes = m->info.parameters * sizeof(float);
+    if (!clip_view_towers(m, err)) {
+        clip_close(&m);
+        return false;
+    }
     *out = m;
     return true;
 }

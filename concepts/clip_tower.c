@@ -1,109 +1,213 @@
 // SPDX-License-Identifier: MIT
 // The transformer both towers share: pre-norm blocks (Radford et al., 2021).
 //
-// Why embeddings are the same bits for any batch: layers run through nn_rows_linear, whose rows do not know each other;
-// attention runs per sequence and head; all else works row by row.
+// Why embeddings are the same bits for any batch: layers run through nn_packed_linear, whose rows do not know each
+// other; attention runs per sequence and head; all else works row by row.
 #include "concepts/clip_private.h"
 
 #include <math.h>
 #include <string.h>
 
-void clip_work_init(ClipWork *w, const ClipTower *tower, size_t rows, size_t columns)
+void clip_work_init(ClipWork *w, const ClipTower *tower, const ClipPackedTower *packed, size_t rows, size_t columns,
+                    size_t keys)
 {
-    const size_t wide = tower->mlp > columns ? tower->mlp : columns;
+    const size_t width = tower->width, mlp = tower->mlp, strip = CLIP_MLP_ROWS;
+    const size_t in = width > columns ? width : columns, wide = in > mlp ? in : mlp;
+    *w = (ClipWork){.tower = tower, .packed = packed, .memory = vc_arena_create("clip rows")};
     nn_context_init(&w->nn, NULL);
-    w->block = vc_alloc_aligned(rows * (6 * tower->width + wide), sizeof *w->block);
-    float **const parts[] = {&w->x, &w->h, &w->q, &w->k, &w->v, &w->a, &w->f};
-    for (size_t i = 0; i < 7; i++)
-        *parts[i] = w->block + i * rows * tower->width;
+    w->x = vc_arena_alloc(w->memory, rows * width, sizeof *w->x);
+    w->qkv = vc_arena_alloc(w->memory, rows * 3 * width, sizeof *w->qkv);
+    w->a = vc_arena_alloc(w->memory, rows * width, sizeof *w->a);
+    w->f = vc_arena_alloc(w->memory, strip * mlp, sizeof *w->f);
+    w->keys = vc_arena_alloc(w->memory, keys * 2 * width, sizeof *w->keys);
+    w->row = vc_arena_alloc(w->memory, wide, sizeof *w->row);
+    w->panel = vc_arena_alloc(w->memory, packed->packed ? 0 : wide * NN_PANEL, sizeof *w->panel);
+    w->h.data = vc_arena_alloc(w->memory, rows * in, sizeof *w->h.data);
+    w->h.scale = vc_arena_alloc(w->memory, rows, sizeof *w->h.scale);
+    w->h.zero = vc_arena_zalloc(w->memory, rows, sizeof *w->h.zero);
+    w->g.data = vc_arena_alloc(w->memory, strip * mlp, sizeof *w->g.data);
+    w->g.scale = vc_arena_alloc(w->memory, strip, sizeof *w->g.scale);
+    w->g.zero = vc_arena_zalloc(w->memory, strip, sizeof *w->g.zero);
 }
 
 void clip_work_finish(ClipWork *w)
 {
     nn_context_finish(&w->nn);
-    free(w->block);
-    w->block = NULL;
+    vc_arena_destroy(&w->memory);
 }
 
-void clip_linear(const ClipWork *w, float *y, const float *x, ClipLinear layer, size_t rows, size_t in, size_t out,
-                 bool add)
+// ---- rows and layers ----
+
+static void as(NnPackedRows *rows, NnPackedKind kind, size_t in)
 {
-    nn_rows_linear(&w->nn, y, x, layer.w, layer.b, rows, in, out, add);
+    rows->kind = kind;
+    rows->words = nn_packed_words(kind, in);
 }
 
-void clip_norm(const ClipWork *w, float *y, const float *x, ClipNorm norm, size_t rows, size_t width, double eps)
+static NnPackedRows rows_from(const NnPackedRows *all, size_t r)
 {
-    w->nn.kernels->layernorm(y, NULL, NULL, x, norm.gain, norm.bias, rows, width, (float)eps);
+    return (NnPackedRows){all->kind, all->words, all->data + r * all->words, all->scale + r, all->zero + r};
 }
 
-static void attend(ClipWork *w, const ClipTower *t, const ClipPacking *p, bool last_only, const size_t *pooled)
+static float *absmax_of(const ClipWork *w, size_t layer, size_t which)
 {
+    const size_t width = w->tower->width;
+    return w->absmax == NULL ? NULL : w->absmax + layer * (3 * width + w->tower->mlp) + which * width;
+}
+
+static void gather_absmax(float *most, const float *x, size_t n)
+{
+    for (size_t i = 0; most != NULL && i < n; i++)
+        most[i] = fabsf(x[i]) > most[i] ? fabsf(x[i]) : most[i];
+}
+
+static void norm_rows(ClipWork *w, NnPackedKind kind, const float *x, ClipNorm norm, size_t rows, float *most)
+{
+    const size_t width = w->tower->width;
+    const float eps = (float)w->tower->eps;
+    as(&w->h, kind, width);
+    for (size_t r = 0; r < rows; r++, x += width) {
+        float *row = kind == NN_PACKED_FP32 ? (float *)(void *)(w->h.data + r * width) : w->row;
+        w->nn.kernels->layernorm(row, NULL, NULL, x, norm.gain, norm.bias, 1, width, eps);
+        gather_absmax(most, row, width);
+        if (kind != NN_PACKED_FP32)
+            nn_packed_put(w->nn.kernels, &w->h, r, row, width, NULL, NULL);
+    }
+}
+
+void clip_norm_rows(ClipWork *w, NnPackedKind kind, const float *x, ClipNorm norm, size_t rows)
+{
+    norm_rows(w, kind, x, norm, rows, NULL);
+}
+
+static void put_rows(ClipWork *w, NnPackedRows *to, NnPackedKind kind, const float *x, size_t rows, size_t in,
+                     const float *columns, float *most)
+{
+    as(to, kind, in);
+    for (size_t r = 0; r < rows; r++, x += in) {
+        gather_absmax(most, x, in);
+        nn_packed_put(w->nn.kernels, to, r, x, in, columns, w->row);
+    }
+}
+
+void clip_layer(const ClipWork *w, const NnPacked *p, const NnPackedRows *x, size_t rows, float *y, size_t ldy,
+                bool add)
+{
+    const NnPackedOut out = {.y = y, .ldy = ldy, .add = add};
+    nn_packed_linear(w->nn.kernels, p, x, rows, &out, w->panel);
+}
+
+// ---- attention ----
+
+// The keys and values of sequence s: where they lie, and the length of a row there. What it shares with the sequence
+// before it is in w->keys already.
+static const float *keys_of(ClipWork *w, const ClipSequence *s, bool shares, size_t *ld)
+{
+    const size_t width = w->tower->width;
+    if (!shares) {
+        *ld = 3 * width;
+        return w->qkv + s->first * 3 * width + width;
+    }
+    for (size_t k = s->shared; k < s->length; k++)
+        memcpy(w->keys + k * 2 * width, w->qkv + (s->first + k - s->shared) * 3 * width + width,
+               2 * width * sizeof *w->keys);
+    *ld = 2 * width;
+    return w->keys;
+}
+
+// pooled: one query of each sequence, row i of the queries, which is its last token where attention is causal.
+static void attend(ClipWork *w, const ClipPacking *p, bool pooled)
+{
+    const ClipTower *t = w->tower;
     const size_t depth = t->width / t->heads;
     NnAttention a = {.B = 1,
                      .H = t->heads,
                      .D = depth,
-                     .ldq = t->width,
-                     .ldk = t->width,
-                     .ldv = t->width,
+                     .ldq = 3 * t->width,
                      .ldo = t->width,
                      .scale = 1.0 / sqrt((double)depth),
                      .causal = p->causal};
-    size_t row = 0;
     for (size_t i = 0; i < p->count; i++) {
-        // The one query of a pooled row sees what stands before it; it is the last key then.
-        a.Tq = last_only ? 1 : p->lengths[i];
-        a.Tk = last_only && p->causal ? pooled[i] + 1 : p->lengths[i];
-        const size_t at = (last_only ? i : row) * t->width;
-        nn_attention_forward(&w->nn, w->a + at, NULL, w->q + at, w->k + row * t->width, w->v + row * t->width, &a);
-        row += p->lengths[i];
+        const ClipSequence *s = &p->of[i];
+        const bool shares = s->shared > 0 || (i + 1 < p->count && p->of[i + 1].shared > 0);
+        const float *keys = keys_of(w, s, shares, &a.ldk);
+        a.ldv = a.ldk;
+        a.Tk = s->length;
+        a.Tq = pooled ? 1 : s->length - s->shared;
+        const size_t at = pooled ? i : s->first;
+        if (a.Tq > 0)
+            nn_attention_forward(&w->nn, w->a + at * t->width, NULL, w->qkv + at * 3 * t->width, keys, keys + t->width,
+                                 &a);
     }
 }
 
-static void mlp(ClipWork *w, const ClipTower *t, const ClipBlock *b, size_t rows)
+// ---- blocks ----
+
+static void mlp(ClipWork *w, size_t l, size_t rows)
 {
-    clip_norm(w, w->h, w->x, b->norm2, rows, t->width, t->eps);
-    clip_linear(w, w->f, w->h, b->fc1, rows, t->width, t->mlp, false);
-    if (t->activation == CLIP_QUICK_GELU) {
-        w->nn.kernels->quick_gelu(w->f, w->f, rows * t->mlp);
-    } else {
-        w->nn.kernels->gelu(w->f, w->f, rows * t->mlp);
+    const ClipPackedBlock *b = &w->packed->blocks[l];
+    const size_t width = w->tower->width, wide = w->tower->mlp;
+    const NnPackedKind kind = b->fc1.kind;
+    const NnKernels *k = w->nn.kernels;
+    const NnActivation activation = w->tower->activation == CLIP_QUICK_GELU ? k->quick_gelu : k->gelu;
+    norm_rows(w, kind, w->x, b->norm2, rows, absmax_of(w, l, 2));
+    for (size_t r = 0; r < rows; r += CLIP_MLP_ROWS) {
+        const size_t n = rows - r < CLIP_MLP_ROWS ? rows - r : CLIP_MLP_ROWS;
+        const NnPackedRows h = rows_from(&w->h, r);
+        as(&w->g, kind, wide);
+        NnPackedOut out = {.y = w->f, .ldy = wide, .activation = activation};
+        if (kind == NN_PACKED_FP32) {
+            out.y = (float *)(void *)w->g.data;
+        } else if (kind == NN_PACKED_BF16) {
+            out = (NnPackedOut){.half = &w->g, .activation = activation};
+            for (size_t i = 0; i < n && wide % 2 != 0; i++)
+                w->g.data[(i + 1) * w->g.words - 1] = 0;
+        }
+        nn_packed_linear(k, &b->fc1, &h, n, &out, w->panel);
+        if (kind == NN_PACKED_INT8)
+            put_rows(w, &w->g, kind, w->f, n, wide, b->fc2_columns, NULL);
+        for (size_t i = 0; i < n && w->absmax != NULL; i++)
+            gather_absmax(absmax_of(w, l, 3), (const float *)(const void *)(w->g.data + i * wide), wide);
+        clip_layer(w, &b->fc2, &w->g, n, w->x + r * width, width, true);
     }
-    clip_linear(w, w->x, w->f, b->fc2, rows, t->mlp, t->width, true);
 }
 
-void clip_block(ClipWork *w, const ClipTower *t, const ClipBlock *b, const ClipPacking *p, size_t rows)
+void clip_block(ClipWork *w, size_t l, const ClipPacking *p, size_t rows)
 {
-    const size_t width = t->width;
-    clip_norm(w, w->h, w->x, b->norm1, rows, width, t->eps);
-    clip_linear(w, w->q, w->h, b->q, rows, width, width, false);
-    clip_linear(w, w->k, w->h, b->k, rows, width, width, false);
-    clip_linear(w, w->v, w->h, b->v, rows, width, width, false);
-    attend(w, t, p, false, NULL);
-    clip_linear(w, w->x, w->a, b->o, rows, width, width, true);
-    mlp(w, t, b, rows);
+    const ClipPackedBlock *b = &w->packed->blocks[l];
+    const size_t width = w->tower->width;
+    norm_rows(w, b->q.kind, w->x, b->norm1, rows, absmax_of(w, l, 0));
+    clip_layer(w, &b->q, &w->h, rows, w->qkv, 3 * width, false);
+    clip_layer(w, &b->kv, &w->h, rows, w->qkv + width, 3 * width, false);
+    attend(w, p, false);
+    put_rows(w, &w->h, b->o.kind, w->a, rows, width, b->o_columns, absmax_of(w, l, 1));
+    clip_layer(w, &b->o, &w->h, rows, w->x, width, true);
+    mlp(w, l, rows);
 }
 
-// Row pooled[i] of every sequence moves to row i: always downwards or in place.
-static void gather(float *rows, const ClipPacking *p, const size_t *pooled, size_t width)
+// The pooled rows of x and of h move to the head: downwards or in place, for they rise.
+static void gather(ClipWork *w, const ClipPacking *p)
 {
-    size_t row = 0;
+    const size_t width = w->tower->width;
     for (size_t i = 0; i < p->count; i++) {
-        memmove(rows + i * width, rows + (row + pooled[i]) * width, width * sizeof *rows);
-        row += p->lengths[i];
+        const size_t from = p->of[i].pooled;
+        memmove(w->x + i * width, w->x + from * width, width * sizeof *w->x);
+        memmove(w->h.data + i * w->h.words, w->h.data + from * w->h.words, w->h.words * sizeof *w->h.data);
+        w->h.scale[i] = w->h.scale[from];
+        w->h.zero[i] = w->h.zero[from];
     }
 }
 
-void clip_last_block(ClipWork *w, const ClipTower *t, const ClipBlock *b, const ClipPacking *p, size_t rows,
-                     const size_t *pooled)
+void clip_last_block(ClipWork *w, const ClipPacking *p, size_t rows)
 {
-    const size_t few = p->count, width = t->width;
-    clip_norm(w, w->h, w->x, b->norm1, rows, width, t->eps);
-    clip_linear(w, w->k, w->h, b->k, rows, width, width, false);
-    clip_linear(w, w->v, w->h, b->v, rows, width, width, false);
-    gather(w->h, p, pooled, width);
-    gather(w->x, p, pooled, width);
-    clip_linear(w, w->q, w->h, b->q, few, width, width, false);
-    attend(w, t, p, true, pooled);
-    clip_linear(w, w->x, w->a, b->o, few, width, width, true);
-    mlp(w, t, b, few);
+    const size_t l = w->tower->layers - 1, few = p->count, width = w->tower->width;
+    const ClipPackedBlock *b = &w->packed->blocks[l];
+    norm_rows(w, b->q.kind, w->x, b->norm1, rows, absmax_of(w, l, 0));
+    clip_layer(w, &b->kv, &w->h, rows, w->qkv + width, 3 * width, false);
+    gather(w, p);
+    clip_layer(w, &b->q, &w->h, few, w->qkv, 3 * width, false);
+    attend(w, p, true);
+    put_rows(w, &w->h, b->o.kind, w->a, few, width, b->o_columns, absmax_of(w, l, 1));
+    clip_layer(w, &b->o, &w->h, few, w->x, width, true);
+    mlp(w, l, few);
 }

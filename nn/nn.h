@@ -15,6 +15,7 @@
 #include "nn/half.h"
 #include "nn/kernels/kernels.h"
 #include "nn/ops/ops.h"
+#include "nn/packed.h"
 #include "nn/product.h"
 #include "nn/real.h"
 #include "nn/rows.h"

@@ -357,6 +357,12 @@ void nn_safetensors_close(NnSafetensors **set)
     *set = NULL;
 }
 
+void nn_safetensors_drop(const NnSafetensors *st)
+{
+    for (size_t i = 0; st != NULL && i < st->shard_count; i++)
+        vc_map_drop(&st->shards[i].map);
+}
+
 const char *nn_safetensors_path(const NnSafetensors *st)
 {
     return st->path;

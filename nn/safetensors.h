@@ -32,6 +32,8 @@ bool nn_safetensors_open(NnSafetensors **out, const char *path, VcErr *err);
 // DIR/STEM.safetensors, or DIR/STEM.safetensors.index.json with its shards ("model", "open_clip_model").
 bool nn_safetensors_open_dir(NnSafetensors **out, const char *dir, const char *stem, VcErr *err);
 void nn_safetensors_close(NnSafetensors **set); // NULL allowed; clears
+// Gives the memory of the maps back; what is read again comes from the files. NULL allowed.
+void nn_safetensors_drop(const NnSafetensors *st);
 
 const char *nn_safetensors_path(const NnSafetensors *st); // what was opened
 size_t nn_safetensors_count(const NnSafetensors *st);

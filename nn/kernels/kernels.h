@@ -107,6 +107,18 @@ typedef struct NnKernels {
     void (*gemm_tile_bf16)(nn_real *c, size_t ldc, const uint32_t *a, size_t row, size_t step, const uint32_t *panel,
                            size_t k, size_t rows, size_t columns, nn_real alpha, int add);
 
+    // nn/packed.h. One row to bytes: x ~ scale (q - zero), 0 always exactly a q; scale = (max - min) / 255 over the row
+    // and 0. A row with a NaN or an infinity has scale NaN and q 0, one whose spread is below 1e-30 scale 0 and q 0.
+    // Exact: the same bits at every level.
+    void (*quantize)(uint8_t *q, float *scale, int32_t *zero, const float *x, size_t n);
+    // c[r][j] = sum over `words` words i of the four products of a[r*row + i] (bytes 0..255) and panel[i][j] (bytes
+    // -128..127), j < NN_PANEL; rows of c lie NN_PANEL apart. Exact as long as the sums fit.
+    void (*gemm_tile_int8)(int32_t *c, const uint32_t *a, size_t row, const uint32_t *panel, size_t words, size_t rows);
+    // y[r][j] = (c[r][j] - zero[r] sums[j]) (scale[r] width[j]) + bias[j], j < NN_PANEL, every operation rounded by
+    // itself; the difference in whole numbers. Exact.
+    void (*dequantize)(float *y, const int32_t *c, const float *scale, const int32_t *zero, const float *width,
+                       const int32_t *sums, const float *bias, size_t rows);
+
     // nn/ops/attention.c. Tiles of scores s[keys][NN_PANEL], one column a query; only the first `lanes` columns are
     // computed, lanes 16 or 32. mask[keys] is added to the rows first, or NULL.
     // Softmax so far: top = max(top, column), s = exp(s - top), rescale = exp(old top - top), sum = sum rescale +

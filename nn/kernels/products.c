@@ -5,6 +5,7 @@
 #include "nn/half.h"
 
 #include <math.h>
+#include <string.h>
 
 void nn_gemm_pack_c(nn_real *to, size_t width, const nn_real *x, size_t ld, int turned, size_t count, size_t k)
 {
@@ -61,6 +62,72 @@ void nn_gemm_tile_bf16_c(nn_real *c, size_t ldc, const uint32_t *a, size_t row, 
         }
         for (size_t j = 0; j < columns; j++)
             c[r * ldc + j] = (add ? c[r * ldc + j] : 0) + alpha * sum[j];
+    }
+}
+
+bool nn_quantize_scale(float low, float high, float nan, float *scale, int32_t *zero, float *inverse)
+{
+    const float range = high - low;
+    *zero = 0;
+    *inverse = 0;
+    *scale = nan + (range <= 3e38F ? 0 : NAN);
+    if (!(*scale == 0) || range < 1e-30F)
+        return false;
+    *scale = range / 255;
+    *inverse = 255 / range;
+    *zero = (int32_t)rintf(-low * *inverse);
+    return true;
+}
+
+void nn_quantize_rest(uint8_t *q, const float *x, size_t n, float inverse, int32_t zero)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float v = rintf(x[i] * inverse) + (float)zero;
+        q[i] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+    }
+}
+
+void nn_quantize_c(uint8_t *q, float *scale, int32_t *zero, const float *x, size_t n)
+{
+    float low = 0, high = 0, nan = 0, inverse;
+    for (size_t i = 0; i < n; i++) {
+        low = x[i] < low ? x[i] : low;
+        high = x[i] > high ? x[i] : high;
+        nan += x[i] * 0;
+    }
+    if (nn_quantize_scale(low, high, nan, scale, zero, &inverse)) {
+        nn_quantize_rest(q, x, n, inverse, *zero);
+    } else {
+        memset(q, 0, n);
+    }
+}
+
+void nn_gemm_tile_int8_c(int32_t *c, const uint32_t *a, size_t row, const uint32_t *panel, size_t words, size_t rows)
+{
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < NN_PANEL; j++) {
+            int32_t sum = 0;
+            for (size_t i = 0; i < words; i++) {
+                uint8_t x[4];
+                int8_t w[4];
+                memcpy(x, &a[r * row + i], 4);
+                memcpy(w, &panel[i * NN_PANEL + j], 4);
+                for (int p = 0; p < 4; p++)
+                    sum += x[p] * w[p];
+            }
+            c[r * NN_PANEL + j] = sum;
+        }
+    }
+}
+
+void nn_dequantize_c(float *y, const int32_t *c, const float *scale, const int32_t *zero, const float *width,
+                     const int32_t *sums, const float *bias, size_t rows)
+{
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < NN_PANEL; j++) {
+            const int64_t d = (int64_t)c[r * NN_PANEL + j] - (int64_t)zero[r] * sums[j];
+            y[r * NN_PANEL + j] = (float)(int32_t)d * (scale[r] * width[j]) + bias[j];
+        }
     }
 }
 

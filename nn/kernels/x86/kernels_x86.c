@@ -3,6 +3,7 @@
 
 #ifdef NN_HAVE_X86
 #include "base/cpu.h"
+#include "nn/kernels/products.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 // (the order counts)
 #include "nn/kernels/x86/attention_tmpl.h"
 #include "nn/kernels/x86/pack_tmpl.h"
+#include "nn/kernels/x86/quant_tmpl.h"
 
 #define HALF(x)     x##_avx2
 #define HALF_TARGET TARGET
@@ -47,6 +49,56 @@ TARGET static inline __m256 fma_pairs_avx2(__m256i a, __m256i b, __m256 sum)
 #define W_SET(w)         _mm256_set1_epi32((int)(w))
 #define W_FMA(a, b, sum) fma_pairs_avx2(a, b, sum)
 #include "nn/kernels/x86/gemm_tmpl.h"
+
+// Products of bytes without instructions for them: the even and the odd bytes as 16-bit numbers, whose products and
+// sums of pairs are exact.
+typedef struct {
+    __m256i even, odd;
+} Bytes256;
+
+TARGET static inline Bytes256 signed_avx2(__m256i v)
+{
+    return (Bytes256){_mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8), _mm256_srai_epi16(v, 8)};
+}
+
+TARGET static inline Bytes256 unsigned_avx2(uint32_t w)
+{
+    const __m256i v = _mm256_set1_epi32((int)w);
+    return (Bytes256){_mm256_and_si256(v, _mm256_set1_epi16(255)), _mm256_srli_epi16(v, 8)};
+}
+
+TARGET static inline __m256i byte_dot_avx2(__m256i sum, Bytes256 a, Bytes256 b)
+{
+    return _mm256_add_epi32(sum, _mm256_add_epi32(_mm256_madd_epi16(a.even, b.even), _mm256_madd_epi16(a.odd, b.odd)));
+}
+#define TILE(x)          x##_int8_avx2
+#define TILE_TARGET      TARGET
+#define TILE_ROWS        4
+#define INTS             __m256i
+#define INT_LANES        8
+#define BYTES            Bytes256
+#define SIGNED(v)        signed_avx2(v)
+#define UNSIGNED(w)      unsigned_avx2(w)
+#define I_LOAD(p)        _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define I_STORE(p, v)    _mm256_storeu_si256((__m256i *)(void *)(p), v)
+#define I_ZERO()         _mm256_setzero_si256()
+#define I_DOT(sum, a, b) byte_dot_avx2(sum, a, b)
+#include "nn/kernels/x86/int8_tmpl.h"
+
+// AVX-VNNI: the processors with it and without AVX-512 (Alder Lake, 2021).
+#define TILE(x)          x##_int8_avxvnni
+#define TILE_TARGET      __attribute__((target("avx2,fma,f16c,avxvnni")))
+#define TILE_ROWS        6
+#define INTS             __m256i
+#define INT_LANES        8
+#define BYTES            __m256i
+#define SIGNED(v)        (v)
+#define UNSIGNED(w)      _mm256_set1_epi32((int)(w))
+#define I_LOAD(p)        _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define I_STORE(p, v)    _mm256_storeu_si256((__m256i *)(void *)(p), v)
+#define I_ZERO()         _mm256_setzero_si256()
+#define I_DOT(sum, a, b) _mm256_dpbusd_avx_epi32(sum, a, b)
+#include "nn/kernels/x86/int8_tmpl.h"
 #include "nn/kernels/x86/vec_undef.h"
 
 // ---- AVX-512 -------------------------------------------------------------------------------------------------------
@@ -56,6 +108,7 @@ TARGET static inline __m256 fma_pairs_avx2(__m256i a, __m256i b, __m256 sum)
 // (the order counts)
 #include "nn/kernels/x86/attention_tmpl.h"
 #include "nn/kernels/x86/pack_tmpl.h"
+#include "nn/kernels/x86/quant_tmpl.h"
 
 #define HALF(x)     x##_avx512
 #define HALF_TARGET TARGET
@@ -88,6 +141,53 @@ TARGET static inline __m512 fma_pairs_avx512(__m512i a, __m512i b, __m512 sum)
 #define W_SET(w)         _mm512_set1_epi32((int)(w))
 #define W_FMA(a, b, sum) fma_pairs_avx512(a, b, sum)
 #include "nn/kernels/x86/gemm_tmpl.h"
+
+typedef struct {
+    __m512i even, odd;
+} Bytes512;
+
+TARGET static inline Bytes512 signed_avx512(__m512i v)
+{
+    return (Bytes512){_mm512_srai_epi16(_mm512_slli_epi16(v, 8), 8), _mm512_srai_epi16(v, 8)};
+}
+
+TARGET static inline Bytes512 unsigned_avx512(uint32_t w)
+{
+    const __m512i v = _mm512_set1_epi32((int)w);
+    return (Bytes512){_mm512_and_si512(v, _mm512_set1_epi16(255)), _mm512_srli_epi16(v, 8)};
+}
+
+TARGET static inline __m512i byte_dot_avx512(__m512i sum, Bytes512 a, Bytes512 b)
+{
+    return _mm512_add_epi32(sum, _mm512_add_epi32(_mm512_madd_epi16(a.even, b.even), _mm512_madd_epi16(a.odd, b.odd)));
+}
+#define TILE(x)          x##_int8_avx512
+#define TILE_TARGET      TARGET
+#define TILE_ROWS        12
+#define INTS             __m512i
+#define INT_LANES        16
+#define BYTES            Bytes512
+#define SIGNED(v)        signed_avx512(v)
+#define UNSIGNED(w)      unsigned_avx512(w)
+#define I_LOAD(p)        _mm512_loadu_si512(p)
+#define I_STORE(p, v)    _mm512_storeu_si512(p, v)
+#define I_ZERO()         _mm512_setzero_si512()
+#define I_DOT(sum, a, b) byte_dot_avx512(sum, a, b)
+#include "nn/kernels/x86/int8_tmpl.h"
+
+#define TILE(x)          x##_int8_vnni
+#define TILE_TARGET      __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
+#define TILE_ROWS        12
+#define INTS             __m512i
+#define INT_LANES        16
+#define BYTES            __m512i
+#define SIGNED(v)        (v)
+#define UNSIGNED(w)      _mm512_set1_epi32((int)(w))
+#define I_LOAD(p)        _mm512_loadu_si512(p)
+#define I_STORE(p, v)    _mm512_storeu_si512(p, v)
+#define I_ZERO()         _mm512_setzero_si512()
+#define I_DOT(sum, a, b) _mm512_dpbusd_epi32(sum, a, b)
+#include "nn/kernels/x86/int8_tmpl.h"
 
 // With the instructions for pairs; their rounding flushes denormals.
 #define TARGET_DOT __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
@@ -125,6 +225,9 @@ void nn_kernels_init_x86(NnKernels *k, uint32_t flags)
         const bool pairs = (flags & VC_CPU_AVX512_BF16) != 0;
         k->gemm_pack_bf16 = pairs ? gemm_pack_bf16_dot : gemm_pack_bf16_avx512;
         k->gemm_tile_bf16 = pairs ? gemm_tile_bf16_dot : gemm_tile_bf16_avx512;
+        k->quantize = quantize_avx512;
+        k->dequantize = dequantize_avx512;
+        k->gemm_tile_int8 = (flags & VC_CPU_AVX512_VNNI) != 0 ? gemm_tile_int8_vnni : gemm_tile_int8_avx512;
         k->attention_exp = attention_exp_avx512;
         k->attention_weights = attention_weights_avx512;
         k->attention_slopes = attention_slopes_avx512;
@@ -135,6 +238,9 @@ void nn_kernels_init_x86(NnKernels *k, uint32_t flags)
         k->gemm_tile = gemm_tile_avx2;
         k->gemm_pack_bf16 = gemm_pack_bf16_avx2;
         k->gemm_tile_bf16 = gemm_tile_bf16_avx2;
+        k->quantize = quantize_avx2;
+        k->dequantize = dequantize_avx2;
+        k->gemm_tile_int8 = (flags & VC_CPU_AVX_VNNI) != 0 ? gemm_tile_int8_avxvnni : gemm_tile_int8_avx2;
         k->attention_exp = attention_exp_avx2;
         k->attention_weights = attention_weights_avx2;
         k->attention_slopes = attention_slopes_avx2;

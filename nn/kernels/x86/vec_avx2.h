@@ -100,3 +100,20 @@ TARGET static inline V NAME(zero_if_lowest)(V v)
 {
     return _mm256_andnot_ps(_mm256_cmp_ps(v, _mm256_set1_ps(-INFINITY), _CMP_EQ_OQ), v);
 }
+
+// Whole numbers 0..255 to bytes.
+TARGET static inline void NAME(store_u8)(uint8_t *p, V v)
+{
+    const __m256i n = _mm256_cvtps_epi32(v), two = _mm256_packs_epi32(n, n); // 0 1 2 3 0 1 2 3 | 4 5 6 7 4 5 6 7
+    const __m256i one = _mm256_packus_epi16(two, two);
+    const uint32_t words[2] = {(uint32_t)_mm256_cvtsi256_si32(one), (uint32_t)_mm256_extract_epi32(one, 4)};
+    memcpy(p, words, sizeof words);
+}
+
+// c - zero sums, as floats.
+TARGET static inline V NAME(centred)(const int32_t *c, const int32_t *sums, int32_t zero)
+{
+    const __m256i off =
+        _mm256_mullo_epi32(_mm256_loadu_si256((const __m256i *)(const void *)sums), _mm256_set1_epi32(zero));
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_loadu_si256((const __m256i *)(const void *)c), off));
+}

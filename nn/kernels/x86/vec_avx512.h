@@ -86,3 +86,16 @@ TARGET static inline V NAME(zero_if_lowest)(V v)
 {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v, _mm512_set1_ps(-INFINITY), _CMP_NEQ_UQ), v);
 }
+
+// Whole numbers 0..255 to bytes.
+TARGET static inline void NAME(store_u8)(uint8_t *p, V v)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(v)));
+}
+
+// c - zero sums, as floats.
+TARGET static inline V NAME(centred)(const int32_t *c, const int32_t *sums, int32_t zero)
+{
+    const __m512i off = _mm512_mullo_epi32(_mm512_loadu_si512(sums), _mm512_set1_epi32(zero));
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(c), off));
+}
