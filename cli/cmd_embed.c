@@ -31,7 +31,7 @@ static const CliHelp help = {
 };
 
 typedef struct {
-    const char *clip, *text, *out, *clean;
+    const char *clip, *text, *out, *clean, *precision;
     bool images, normalize, upright;
 } EmbedOptions;
 
@@ -222,8 +222,11 @@ static bool list_images(VcFileList *files, const CliContext *ctx, VcErr *err)
 
 // ---- the command ----
 
-static bool check_usage(const EmbedOptions *o, const CliContext *ctx, BpeClean *clean, VcErr *err)
+static bool check_usage(const EmbedOptions *o, const CliContext *ctx, BpeClean *clean, ClipPrecision *precision,
+                        VcErr *err)
 {
+    if (!clip_precision_by_name(o->precision, precision))
+        return vc_fail(err, VC_ERR_USAGE, "--precision '%s' is not known; use fp32, bf16 or int8", o->precision);
     if (o->clip == NULL || o->out == NULL) {
         return vc_fail(err, VC_ERR_USAGE, "%s is missing (see 'vicha embed --help')",
                        o->clip == NULL ? "--clip MODEL" : "--out FILE.npy");
@@ -240,14 +243,18 @@ static bool check_usage(const EmbedOptions *o, const CliContext *ctx, BpeClean *
 static bool run(const EmbedOptions *o, const CliContext *ctx, Embed *e, VcErr *err)
 {
     BpeClean clean = BPE_CLEAN_HF;
+    ClipPrecision precision = CLIP_FP32;
     VcFileList files = {0};
-    bool ok = check_usage(o, ctx, &clean, err) && (!o->images || list_images(&files, ctx, err)) &&
+    bool ok = check_usage(o, ctx, &clean, &precision, err) && (!o->images || list_images(&files, ctx, err)) &&
               (!o->images || extract_image_init(err)) && clip_open(&e->model, o->clip, err);
     if (ok) {
         if (o->clean != NULL)
             clip_set_clean(e->model, clean);
         e->pool = vc_pool_create((size_t)ctx->threads);
-        ok = vc_atomic_begin(&e->file, o->out, err);
+        const size_t few = 32; // not worth packing for; the bits are the same
+        if (precision != CLIP_FP32 || !o->images || files.count > few)
+            ok = clip_prepare(e->model, e->pool, o->images ? CLIP_IMAGES : CLIP_TEXTS, precision, NULL, err);
+        ok = ok && vc_atomic_begin(&e->file, o->out, err);
     }
     ok = ok && npy_header(e, err) && (o->images ? embed_images(e, &files, err) : embed_texts(e, o->text, err));
     if (ok && vc_interrupted())
@@ -261,7 +268,7 @@ static bool run(const EmbedOptions *o, const CliContext *ctx, Embed *e, VcErr *e
 
 int cmd_embed(int argc, char **argv)
 {
-    EmbedOptions o = {0};
+    EmbedOptions o = {.precision = "fp32"};
     const CliOption options[] = {
         {"clip", 0, CLI_STRING, &o.clip, "MODEL", "folder or hub name of the model", 0, 0},
         {"text", 0, CLI_STRING, &o.text, "FILE", "lines of text; - is standard input", 0, 0},
@@ -270,6 +277,7 @@ int cmd_embed(int argc, char **argv)
         {"normalize", 0, CLI_FLAG, &o.normalize, NULL, "rows of length 1", 0, 0},
         {"clean", 0, CLI_STRING, &o.clean, "MODE",
          "text cleaning: hf, openclip or openai (default: as the model's layout)", 0, 0},
+        {"precision", 0, CLI_STRING, &o.precision, "P", "fp32, bf16 or int8 (calibrated on made input)", 0, 0},
         {"upright", 0, CLI_FLAG, &o.upright, NULL, "apply the EXIF orientation, which the reference code ignores", 0,
          0},
         {0},

@@ -9,6 +9,7 @@
 #include "base/progress.h"
 #include "base/str.h"
 #include "concepts/clip.h"
+#include "concepts/embed_precision.h"
 #include "concepts/store.h"
 #include "concepts/vectors.h"
 #include "extract/extract.h"
@@ -117,7 +118,7 @@ static bool forget_vectors(VcWorkspace *ws, VcErr *err)
                ws->db,
                "DELETE FROM image_concept; DELETE FROM concept_stat; DELETE FROM concept_pair;"
                "DELETE FROM vector_file; UPDATE image SET row = NULL; UPDATE image SET status = 0 WHERE status > 0;"
-               "DELETE FROM meta WHERE key IN ('active_run', 'active_model', 'active_model_path')",
+               "DELETE FROM meta WHERE key IN ('active_run', 'active_model', 'active_model_path', 'embed_precision')",
                err) &&
            vc_db_commit(ws->db, err);
 }
@@ -130,7 +131,10 @@ static bool choose_model(Stage *s, VcErr *err)
     ConceptsModel active = {0};
     bool ok = clip_find(&dir, s->options->model, err) && concepts_hash_model(dir, sha, err) &&
               concepts_active_model(s->ws, &active, err);
-    if (ok && active.model_id >= 0 && memcmp(active.sha256, sha, 32) != 0) {
+    bool other = false; // --replace with the same model: another precision
+    if (ok && active.model_id >= 0 && s->options->replace)
+        ok = concepts_other_precision(s->ws, s->options, &other, err);
+    if (ok && active.model_id >= 0 && (other || memcmp(active.sha256, sha, 32) != 0)) {
         if (s->options->replace) {
             ok = forget_vectors(s->ws, err);
         } else {
@@ -489,6 +493,22 @@ static bool embed_images(Stage *s, VcErr *err)
            vc_db_int(s->ws->db, "SELECT count(*) FROM image WHERE row IS NOT NULL", 0, &s->report->images_total, err);
 }
 
+// With the weights packed; nothing to do where everything has its vector already.
+static bool prepare(Stage *s, VcErr *err)
+{
+    int64_t images, concepts, rows[2];
+    VcWorkspace *ws = s->ws;
+    bool ok = vc_db_int(ws->db,
+                        "SELECT count(*) FROM image_file JOIN image USING(image_id) WHERE row IS NULL AND status >= 0",
+                        0, &images, err) &&
+              vc_db_int(ws->db, "SELECT count(*) FROM concept", 0, &concepts, err) &&
+              concepts_vector_rows(ws, s->row.model_id, "image", &rows[0], err) &&
+              concepts_vector_rows(ws, s->row.model_id, "concept", &rows[1], err);
+    if (!ok || (images == 0 && concepts <= rows[1]))
+        return ok;
+    return concepts_prepare_precision(ws, s->model, s->row.sha256, s->options, rows[0] + rows[1] > 0, s->report, err);
+}
+
 bool concepts_embed(VcWorkspace *ws, const ConceptsEmbedOptions *options, ConceptsEmbedReport *report, VcErr *err)
 {
     VcErr own = {0};
@@ -499,7 +519,7 @@ bool concepts_embed(VcWorkspace *ws, const ConceptsEmbedOptions *options, Concep
     if (!nn_blas_check(err) || !extract_image_init(err) || !clip_open(&s.model, options->model, err))
         return false;
     s.dim = clip_info(s.model)->dim;
-    bool ok = choose_model(&s, err) && embed_concepts(&s, err) && embed_images(&s, err);
+    bool ok = choose_model(&s, err) && prepare(&s, err) && embed_concepts(&s, err) && embed_images(&s, err);
     concepts_model_finish(&s.row);
     clip_close(&s.model);
     return ok;

@@ -8,11 +8,14 @@
 
 #include "base/pool.h"
 #include "base/workspace.h"
+#include "concepts/clip.h"
 
 typedef struct {
     const char *model; // folder of a CLIP model, or its name in the hub's cache
     size_t batch;      // images encoded at once
-    bool replace;      // another model than before: forget all vectors and mined concepts and start again
+    bool replace;      // another model or precision than before: forget all vectors and mined concepts, start again
+    ClipPrecision precision;
+    bool automatic; // instead: the fastest precision that keeps the set of mined concepts of 99 % of a sample of images
     VcPool *pool;
 } ConceptsEmbedOptions;
 
@@ -20,6 +23,8 @@ typedef struct {
     int64_t images, rejected, concepts; // done by this call
     int64_t images_total;               // with a vector now
     double image_seconds, concept_seconds;
+    ClipPrecision precision;
+    char why[320]; // what `automatic` found; empty otherwise
 } ConceptsEmbedReport;
 
 // A workspace has one active model. Another one than before is refused (VC_ERR_USAGE) with what to do,

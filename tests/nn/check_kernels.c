@@ -370,6 +370,8 @@ static const struct {
     {"gemm_pack, gemm_pack_bf16", check_gemm_pack},
     {"gemm_tile, gemm_tile_bf16", check_gemm_tile},
     {"attention_exp, attention_weights, attention_slopes", check_attention},
+    {"quantize", check_quantize},
+    {"gemm_tile_int8, dequantize", check_int8},
     {"add, scale, axpy, add_rows, sum_rows", check_elementwise},
     {"adamw", check_adamw},
     {"f16 and bf16", check_half},
@@ -391,6 +393,13 @@ static void sum_rows_backwards(float *out, const float *x, size_t rows, size_t w
         nn_kernels_reference()->add(out, x + r * width, width);
 }
 
+static void tile_saturates(int32_t *c, const uint32_t *a, size_t row, const uint32_t *panel, size_t words, size_t rows)
+{
+    nn_kernels_reference()->gemm_tile_int8(c, a, row, panel, words, rows);
+    for (size_t i = 0; i < rows * NN_PANEL; i++) // as vpmaddubsw does with large pairs
+        c[i] = words == 1 && c[i] > 2 * INT16_MAX ? 2 * INT16_MAX : c[i];
+}
+
 static bool found(void (*check)(Check *), const NnKernels *broken)
 {
     Check c = {.ref = nn_kernels_reference(), .k = broken};
@@ -407,21 +416,35 @@ static bool finds_broken_kernels(void)
     sum_broken.sum_rows = sum_rows_backwards;
     NnKernels coarse = exp_broken;
     coarse.gelu = coarse.quick_gelu; // another function altogether
+    NnKernels bytes_broken = *nn_kernels_reference();
+    bytes_broken.gemm_tile_int8 = tile_saturates;
     VcErr err;
-    return found(check_exp, &exp_broken) && found(check_elementwise, &sum_broken) && found(check_gelu, &coarse) &&
-           !found(check_gelu, &exp_broken) && !nn_kernels_check(&coarse, &err) &&
+    return found(check_int8, &bytes_broken) && found(check_exp, &exp_broken) && found(check_elementwise, &sum_broken) &&
+           found(check_gelu, &coarse) && !found(check_gelu, &exp_broken) && !nn_kernels_check(&coarse, &err) &&
            nn_kernels_check(nn_kernels_reference(), &err);
 }
 
+static const struct {
+    const char *name;
+    uint32_t flags;
+} level_flags[] = {{"avx2", VC_CPU_AVX2},
+                   {"avxvnni", VC_CPU_AVX2 | VC_CPU_AVX_VNNI},
+                   {"avx512", VC_CPU_AVX2 | VC_CPU_AVX512},
+                   {"avx512 bf16", VC_CPU_AVX2 | VC_CPU_AVX512 | VC_CPU_AVX512_BF16},
+                   {"avx512 vnni", VC_CPU_AVX2 | VC_CPU_AVX512 | VC_CPU_AVX512_VNNI}};
+enum { LEVELS = sizeof level_flags / sizeof level_flags[0] };
+
 int main(int argc, char **argv)
 {
-    NnKernels levels[3];
+    NnKernels levels[LEVELS];
     size_t count = 0;
-    const uint32_t flags = vc_cpu_flags(), steps[] = {VC_CPU_AVX2, VC_CPU_AVX2 | VC_CPU_AVX512,
-                                                      VC_CPU_AVX2 | VC_CPU_AVX512 | VC_CPU_AVX512_BF16};
-    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-        if ((flags & steps[i]) == steps[i])
-            nn_kernels_init(&levels[count++], steps[i]);
+    const uint32_t flags = vc_cpu_flags();
+    const char *names[LEVELS];
+    for (size_t i = 0; i < LEVELS; i++) {
+        if ((flags & level_flags[i].flags) == level_flags[i].flags) {
+            names[count] = level_flags[i].name;
+            nn_kernels_init(&levels[count++], level_flags[i].flags);
+        }
     }
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
         bench_kernels(levels, count);
@@ -438,8 +461,7 @@ int main(int argc, char **argv)
             Check c = {.ref = nn_kernels_reference(), .k = &levels[l]};
             vc_rng_seed(&c.rng, 1);
             entries[e].check(&c);
-            printf("%sok %zu - %s%s %s: ", c.failed ? "not " : "", l * ENTRIES + e + 1, levels[l].name,
-                   l == 2 ? " bf16" : "", entries[e].name);
+            printf("%sok %zu - %s %s: ", c.failed ? "not " : "", l * ENTRIES + e + 1, names[l], entries[e].name);
             if (c.failed)
                 printf("%s\n", c.why);
             else if (c.worst == 0)

@@ -52,3 +52,6 @@ void check_panels(Check *c);
 void check_gemm_pack(Check *c);
 void check_gemm_tile(Check *c);
 void check_attention(Check *c);
+// check_kernels_bytes.c
+void check_quantize(Check *c);
+void check_int8(Check *c);
