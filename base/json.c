@@ -2,6 +2,7 @@
 #include "base/json.h"
 
 #include "base/file.h"
+#include "base/input.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -16,7 +17,16 @@ static int put_piece(const char *piece, size_t n, void *out)
 
 void vc_json_put(VcStr *out, const VcJson *json)
 {
-    // The shortest digits that give the number back would be better; 17 always do.
+    if (json_is_real(json)) { // the shorter of two forms that give the number back
+        char digits[40];
+        double back;
+        snprintf(digits, sizeof digits, "%.15g", json_real_value(json));
+        if (vc_parse_double(digits, &back) && back == json_real_value(json)) {
+            vc_str_put(out, digits);
+            return;
+        }
+    }
+    // Inside lists and objects 17 digits, which always give it back.
     const int failed = json_dump_callback(json, put_piece, out, JSON_ENCODE_ANY);
     VC_ASSERT(!failed);
 }
@@ -181,9 +191,7 @@ struct VcJsonStream {
     VcJsonForm form;
     size_t count; // elements or lines read so far
     bool started, ended;
-    char *line; // getline's buffer
-    size_t line_cap;
-    VcStr value, clean; // text of the element; the same with its UTF-8 repaired
+    VcStr value, clean; // text of the element or line; the same with its UTF-8 repaired
     size_t repaired;
 };
 
@@ -201,6 +209,8 @@ static int skip_space(FILE *f)
 static bool bad_stream(VcJsonStream *s, const char *why, VcErr *err)
 {
     s->ended = true;
+    if (ferror(s->file))
+        return vc_input_fail(s->path, err);
     return vc_fail(err, VC_ERR_FORMAT, "'%s' at byte %lld: %s", s->path, (long long)ftello(s->file), why);
 }
 
@@ -289,9 +299,9 @@ static bool seek_member(VcJsonStream *s, const char *member, VcErr *err)
 bool vc_json_stream_open(VcJsonStream **out, const char *path, VcJsonForm form, const char *member, VcErr *err)
 {
     *out = NULL;
-    FILE *file = fopen(path, "rbe");
+    FILE *file = vc_input_open(path, err);
     if (!file)
-        return vc_fail_errno(err, "cannot open '%s'", path);
+        return false;
     VcJsonStream *s = vc_calloc(1, sizeof *s);
     s->file = file;
     s->path = vc_strdup(path);
@@ -313,24 +323,45 @@ bool vc_json_stream_open(VcJsonStream **out, const char *path, VcJsonForm form, 
     return *out != NULL;
 }
 
+// A line into s->value; *whole is false for one that is too long, of which the rest is skipped. False at the end.
+static bool read_line(VcJsonStream *s, bool *whole)
+{
+    vc_str_clear(&s->value);
+    *whole = true;
+    int c = getc_unlocked(s->file);
+    if (c == EOF)
+        return false;
+    for (; c != EOF && c != '\n'; c = getc_unlocked(s->file)) {
+        if (*whole)
+            vc_str_putc(&s->value, (char)c);
+        *whole = *whole && s->value.len <= MAX_ELEMENT;
+    }
+    return true;
+}
+
 static bool next_line(VcJsonStream *s, VcJson **item, size_t *line, VcErr *err)
 {
-    for (;;) {
-        errno = 0;
-        ssize_t n = getline(&s->line, &s->line_cap, s->file);
-        if (n < 0 && ferror(s->file))
-            return vc_fail_errno(err, "cannot read '%s'", s->path);
-        if (n < 0)
+    for (bool whole; !s->ended;) {
+        const bool any = read_line(s, &whole);
+        if (ferror(s->file)) {
+            s->ended = true;
+            return vc_input_fail(s->path, err);
+        }
+        if (!any)
             return true;
         s->count++;
         if (line)
             *line = s->count;
-        if ((size_t)n == strspn(s->line, " \t\r\n"))
+        if (!whole)
+            return vc_fail(err, VC_ERR_FORMAT, "'%s' line %zu is longer than %d MiB", s->path, s->count,
+                           MAX_ELEMENT >> 20);
+        if (s->value.len == strspn(vc_str_get(&s->value), " \t\r"))
             continue;
         json_error_t e;
-        *item = parse_repaired(s, s->line, (size_t)n, &e);
+        *item = parse_repaired(s, s->value.data, s->value.len, &e);
         return *item || vc_fail(err, VC_ERR_FORMAT, "'%s' line %zu is not valid JSON: %s", s->path, s->count, e.text);
     }
+    return true;
 }
 
 bool vc_json_stream_next(VcJsonStream *s, VcJson **item, size_t *line, VcErr *err)
@@ -379,7 +410,6 @@ void vc_json_stream_close(VcJsonStream **stream)
         return;
     fclose((*stream)->file);
     free((*stream)->path);
-    free((*stream)->line);
     vc_str_finish(&(*stream)->value);
     vc_str_finish(&(*stream)->clean);
     free(*stream);
