@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // vicha extract: sources of images and captions to the image store of a workspace.
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/commands.h"
@@ -18,8 +19,12 @@ static const CliHelp help = {
         "(a\n"
         "list of {\"image\", \"caption\"} or [image, caption], COCO captions, a Karpathy split, VG region "
         "descriptions, or\n"
-        "the VQA, NLVR2, SNLI-VE and RefCOCO+ annotations of ALBEF and ViCHA) or a WebDataset .tar.\n"
+        "the VQA, NLVR2, SNLI-VE and RefCOCO+ annotations of ALBEF and ViCHA) or a WebDataset .tar, each also as .gz, "
+        "or\n"
+        "- for standard input (a copy is kept in DIR/inputs). A folder of shards or lists stands for its files, as\n"
+        "img2dataset leaves them: their images are taken as they are, nothing is downloaded.\n"
         "Columns are found by their usual names, or by what they look like where there is no header line.\n"
+        "The other columns of an entry are kept in table image_columns and in KEY.json.\n"
         "An image is a path relative to --root (default: the folder of the SOURCE) or an http(s) URL.\n\n"
         "Every input gets a row in vicha.db: stored, or rejected with the cause in image.status and image.error. "
         "Entries\n"
@@ -34,6 +39,8 @@ static const CliHelp help = {
         "that was not found or a server error has rejected (causes: 'vicha stats').\n"
         "With --dedup exact the first of several images with the same bytes is kept, in the order of the SOURCE.",
     .example = "  vicha extract -w flowers captions.jsonl --root photos\n"
+               "  zcat list.tsv.gz | vicha extract -w web - --columns LICENSE,similarity\n"
+               "  vicha extract -w again laion-shards/ --size 224\n"
                "  vicha extract -w cc3m Train_GCC-training.tsv --contact you@example.org",
 };
 
@@ -90,6 +97,35 @@ static bool parse_dedup(const char *word, ExtractOptions *o, VcErr *err)
     if (choice == 2)
         return vc_fail(err, VC_ERR_USAGE, "--dedup perceptual is not available in this version; use --dedup exact");
     o->dedup = choice == 1 ? EXTRACT_DEDUP_EXACT : EXTRACT_DEDUP_OFF;
+    return true;
+}
+
+// The SOURCEs of the command line, then the lines of the file that --sources-from names.
+typedef struct {
+    const char **paths;
+    size_t count, cap;
+    char *text; // of the file; the paths point into it
+} SourceList;
+
+static bool collect_sources(SourceList *s, const CliContext *ctx, const char *file, VcErr *err)
+{
+    for (int i = 0; i < ctx->argc; i++) {
+        s->paths = vc_grow(s->paths, &s->cap, s->count + 1, sizeof *s->paths);
+        s->paths[s->count++] = ctx->argv[i];
+    }
+    size_t n = 0;
+    if (file && !vc_read_file(&s->text, &n, file, 256 << 20, err))
+        return vc_prefix(err, "--sources-from");
+    for (char *at = s->text; at && at < s->text + n;) {
+        char *end = at + strcspn(at, "\n");
+        const size_t length = (size_t)(end - at) - (end > at && end[-1] == '\r');
+        at[length] = 0;
+        if (length) {
+            s->paths = vc_grow(s->paths, &s->cap, s->count + 1, sizeof *s->paths);
+            s->paths[s->count++] = at;
+        }
+        at = end + 1;
+    }
     return true;
 }
 
@@ -162,6 +198,8 @@ int cmd_extract(int argc, char **argv)
     static const char *const fits[] = {"shortest", "crop", "pad", "keep", NULL};
     ExtractOptions o;
     extract_options_init(&o);
+    static const char *const formats[] = {"auto", "tsv", "csv", "jsonl", "json", "tar", NULL};
+    const char *columns = "all", *format = "auto", *list = NULL;
     const char *fit = "shortest", *dedup = "off", *shard = "0/1", *replace = NULL;
     int64_t size = o.thumbnail.size, quality = o.thumbnail.quality, min_size = o.thumbnail.min_size;
     int64_t jobs = (int64_t)o.jobs, connections = (int64_t)o.fetch.connections, retries = o.fetch.retries, limit = 0;
@@ -177,6 +215,10 @@ int cmd_extract(int argc, char **argv)
          0},
         {"replace", 0, CLI_STRING, &replace, "OLD=NEW", "in the names of images, everywhere (SBU: images=images_train)",
          0, 0},
+        {"columns", 0, CLI_STRING, &columns, "NAMES", "other columns to keep: all, none, or names with commas", 0, 0},
+        {"input-format", 0, CLI_STRING, &format, "KIND",
+         "auto | tsv | csv | jsonl | json | tar, whatever the file's name", 0, 0},
+        {"sources-from", 0, CLI_STRING, &list, "FILE", "read names of more SOURCEs from FILE, one a line", 0, 0},
         {"size", 0, CLI_INT, &size, "N", "pixels of the side that --fit speaks of; images are never enlarged", 1,
          16384},
         {"fit", 0, CLI_STRING, &fit, "HOW", "shortest | crop | pad | keep", 0, 0},
@@ -218,14 +260,18 @@ int cmd_extract(int argc, char **argv)
         return cli_error(&err);
     if (help_shown)
         return CLI_OK;
-    int choice = 0;
+    int choice = 0, kind = 0;
     char *replaced = NULL;
+    SourceList sources = {0};
     bool ok = parse_replace(replace, &o, &replaced, &err) && choose("fit", fit, fits, &choice, &err) &&
-              parse_dedup(dedup, &o, &err) && parse_shard(shard, &o, &err);
-    if (ok && ctx.argc == 0)
+              parse_dedup(dedup, &o, &err) && parse_shard(shard, &o, &err) &&
+              choose("input-format", format, formats, &kind, &err) && collect_sources(&sources, &ctx, list, &err);
+    if (ok && sources.count == 0)
         ok = vc_fail(&err, VC_ERR_USAGE, "no SOURCE is given; see 'vicha extract --help'");
-    o.sources = ctx.argv;
-    o.source_count = (size_t)ctx.argc;
+    o.sources = sources.paths;
+    o.source_count = sources.count;
+    o.format = kind ? formats[kind] : NULL;
+    o.columns = strcmp(columns, "all") == 0 ? NULL : strcmp(columns, "none") == 0 ? "" : columns;
     o.thumbnail.fit = (ExtractFit)choice;
     o.thumbnail.size = (int)size;
     o.thumbnail.quality = (int)quality;
@@ -239,6 +285,8 @@ int cmd_extract(int argc, char **argv)
     o.shard_images = (uint64_t)shard_images;
     const int status = ok ? run(&ctx, &o) : cli_error(&err);
     free(replaced);
+    free(sources.paths);
+    free(sources.text);
     cli_context_finish(&ctx);
     return status;
 }

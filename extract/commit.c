@@ -10,7 +10,7 @@ struct ExtractCommitter {
     VcWorkspace *ws;
     ExtractDedup dedup;
     ExtractStore *store;
-    VcStmt *stored, *rejected, *captions, *twin;
+    VcStmt *stored, *rejected, *captions, *columns, *twin;
     VcStr text, json, list;
 };
 
@@ -37,6 +37,7 @@ bool extract_committer_open(ExtractCommitter **out, VcWorkspace *ws, const Extra
             db, &c->rejected,
             "UPDATE image SET status = ?2, error = ?3, sha256 = ?4, mime = ?5, bytes = ?6 WHERE image_id = ?1", err) &&
         vc_db_prepare(db, &c->captions, "SELECT text FROM caption WHERE image_id = ? ORDER BY caption_id", err) &&
+        vc_db_prepare(db, &c->columns, "SELECT columns FROM image_columns WHERE image_id = ?", err) &&
         vc_db_prepare(
             db, &c->twin,
             "SELECT image_id, key FROM image JOIN image_file USING(image_id) WHERE sha256 = ? AND image_id <> ?"
@@ -57,6 +58,7 @@ void extract_committer_close(ExtractCommitter **committer)
     vc_stmt_finish(&c->stored);
     vc_stmt_finish(&c->rejected);
     vc_stmt_finish(&c->captions);
+    vc_stmt_finish(&c->columns);
     vc_stmt_finish(&c->twin);
     extract_store_close(&c->store);
     vc_str_finish(&c->text);
@@ -96,7 +98,7 @@ static bool collect_captions(ExtractCommitter *c, int64_t image_id, VcErr *err)
     return true;
 }
 
-static void describe(ExtractCommitter *c, const ExtractJob *job)
+static bool describe(ExtractCommitter *c, const ExtractJob *job, VcErr *err)
 {
     char hex[65];
     vc_hex(job->sha256, 32, hex);
@@ -110,7 +112,15 @@ static void describe(ExtractCommitter *c, const ExtractJob *job)
                 " \"original_height\": %d, \"width\": %d, \"height\": %d, \"captions\": ",
                 hex, t->mime, job->n, t->original_width, t->original_height, t->width, t->height);
     vc_str_putn(&c->json, c->list.data, c->list.len);
+    bool row;
+    vc_bind_int(c->columns, 1, job->image_id);
+    if (!vc_stmt_step(c->columns, &row, err))
+        return false;
+    if (row)
+        vc_str_putf(&c->json, ", \"columns\": %s", vc_column_text(c->columns, 0));
+    vc_stmt_reset(c->columns);
     vc_str_put(&c->json, "}\n");
+    return true;
 }
 
 static bool find_twin(ExtractCommitter *c, ExtractJob *job, VcErr *err)
@@ -131,9 +141,8 @@ static bool find_twin(ExtractCommitter *c, ExtractJob *job, VcErr *err)
 
 static bool write_stored(ExtractCommitter *c, const ExtractJob *job, VcErr *err)
 {
-    if (!collect_captions(c, job->image_id, err))
+    if (!collect_captions(c, job->image_id, err) || !describe(c, job, err))
         return false;
-    describe(c, job);
     const ExtractThumbnail *t = &job->thumbnail;
     const ExtractRecord record = {.image_id = job->image_id,
                                   .jpeg = t->jpeg,

@@ -16,7 +16,7 @@ enum { BATCH = 2000 }; // entries in a transaction
 
 typedef struct {
     VcWorkspace *ws;
-    VcStmt *find_image, *add_image, *add_caption, *find_caption, *add_split, *add_origin, *save;
+    VcStmt *find_image, *add_image, *add_caption, *find_caption, *add_split, *add_origin, *add_columns, *save;
     int64_t source_id;
     char *settings, *fingerprint; // as stored; the fingerprint is NULL for a new source
     int64_t entries;              // position
@@ -41,6 +41,11 @@ static bool prepare(Lister *l, VcErr *err)
            vc_db_prepare(db, &l->add_split, "INSERT OR REPLACE INTO split(image_id, name) VALUES(?, ?)", err) &&
            vc_db_prepare(db, &l->add_origin, "INSERT OR REPLACE INTO image_origin(image_id, offset) VALUES(?, ?)",
                          err) &&
+           // A column that is known stays as it is; new ones join it.
+           vc_db_prepare(db, &l->add_columns,
+                         "INSERT INTO image_columns(image_id, columns) VALUES(?1, ?2) ON CONFLICT(image_id)"
+                         " DO UPDATE SET columns = json_patch(excluded.columns, columns)",
+                         err) &&
            vc_db_prepare(db, &l->save,
                          "UPDATE extract_progress SET entries = ?2, chain = ?3, merging = ?4, complete = ?5,"
                          " settings = ?6, fingerprint = ?7 WHERE source_id = ?1",
@@ -50,7 +55,7 @@ static bool prepare(Lister *l, VcErr *err)
 static void finish(Lister *l)
 {
     VcStmt **all[] = {&l->find_image, &l->add_image,  &l->add_caption, &l->find_caption,
-                      &l->add_split,  &l->add_origin, &l->save};
+                      &l->add_split,  &l->add_origin, &l->add_columns, &l->save};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         vc_stmt_finish(all[i]);
     free(l->settings);
@@ -275,6 +280,12 @@ static bool add_entry(Lister *l, const ExtractEntry *e, VcErr *err)
         if (!vc_stmt_run(l->add_origin, err))
             return false;
     }
+    if (e->columns) {
+        vc_bind_int(l->add_columns, 1, image_id);
+        vc_bind_text(l->add_columns, 2, e->columns);
+        if (!vc_stmt_run(l->add_columns, err))
+            return false;
+    }
     if (!add_second(l, e, &second, err) ||
         (e->concepts && !extract_annotations_concepts(l->annotations, image_id, e->concepts, err)) ||
         (e->second_concepts && second &&
@@ -376,6 +387,8 @@ static bool run(Lister *l, ExtractSource **source, const char *path, const Extra
         vc_str_putf(&settings, " split=%s", o->split);
     if (o->replace)
         vc_str_putf(&settings, " replace=%s=%s", o->replace, o->replacement);
+    if (o->columns)
+        vc_str_putf(&settings, " columns=%s", o->columns);
     const bool other = found && l->settings[0] && strcmp(l->settings, settings.data) != 0;
     const bool unchanged = found && !other && strcmp(l->fingerprint, extract_source_fingerprint(*source)) == 0;
     bool ok = true;
@@ -385,13 +398,27 @@ static bool run(Lister *l, ExtractSource **source, const char *path, const Extra
     return ok;
 }
 
-bool extract_list(VcWorkspace *ws, const char *path, const ExtractOptions *options, uint64_t before, ExtractListed *out,
-                  uint64_t *images, ExtractReport *report, VcErr *err)
+bool extract_list_prepare(VcWorkspace *ws, VcErr *err)
 {
-    const ExtractSourceOptions source_options = {.root = options->root,
+    return vc_db_exec(ws->db,
+                      "CREATE TABLE IF NOT EXISTS image_columns(image_id INTEGER PRIMARY KEY REFERENCES image"
+                      " ON DELETE CASCADE, columns TEXT NOT NULL) STRICT",
+                      err);
+}
+
+bool extract_list(VcWorkspace *ws, const ExtractInput *input, const ExtractOptions *options, uint64_t before,
+                  ExtractListed *out, uint64_t *images, ExtractReport *report, VcErr *err)
+{
+    const char *path = input->path;
+    const ExtractSourceOptions source_options = {.root = options->root           ? options->root
+                                                         : input->standard_input ? "."
+                                                                                 : NULL,
                                                  .split = options->split,
                                                  .replace = options->replace,
                                                  .replacement = options->replacement,
+                                                 .columns = options->columns,
+                                                 .format = options->format,
+                                                 .guess = input->standard_input,
                                                  .url_col = options->url_col,
                                                  .caption_col = options->caption_col,
                                                  .image_col = options->image_col};
@@ -405,6 +432,7 @@ bool extract_list(VcWorkspace *ws, const char *path, const ExtractOptions *optio
     if (ok) {
         *out = (ExtractListed){.source_id = l.source_id,
                                .tar = extract_source_is_tar(source),
+                               .packed = extract_source_is_packed(source),
                                .root = vc_strdup(extract_source_root(source))};
         *images = l.images;
     }

@@ -6,15 +6,19 @@
 // changed in its middle is merged: images by name, captions by their words.
 #pragma once
 
+#include "extract/inputs.h"
 #include "extract/source.h"
 #include "extract/stage.h"
 
 typedef struct {
     int64_t source_id;
-    bool tar;
-    char *root; // for relative keys; the tar itself for a tar. Freed with free()
+    bool tar, packed; // packed: `root` is compressed and has to be unpacked before its members can be read
+    bool unpacked;    // `root` is the unpacked copy
+    char *root;       // for relative keys; the tar itself for a tar. Freed with free()
 } ExtractListed;
 
+// Makes the tables that came after the first schema. Once, before the first source.
+bool extract_list_prepare(VcWorkspace *ws, VcErr *err);
 // Lists one source into `ws`; `before`: images of the run's earlier sources, for options->limit. *images: rows it has.
-bool extract_list(VcWorkspace *ws, const char *path, const ExtractOptions *options, uint64_t before, ExtractListed *out,
-                  uint64_t *images, ExtractReport *report, VcErr *err);
+bool extract_list(VcWorkspace *ws, const ExtractInput *input, const ExtractOptions *options, uint64_t before,
+                  ExtractListed *out, uint64_t *images, ExtractReport *report, VcErr *err);

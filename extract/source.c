@@ -2,146 +2,15 @@
 #include "extract/source.h"
 
 #include "base/file.h"
+#include "base/input.h"
 #include "base/mem.h"
 #include "extract/source_impl.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-// --- the entry under construction
-
-void entry_begin(EntryBuilder *b, size_t number)
-{
-    vc_str_clear(&b->key);
-    vc_str_clear(&b->split);
-    vc_str_clear(&b->problem);
-    vc_str_clear(&b->text);
-    vc_str_clear(&b->second);
-    vc_str_clear(&b->fields);
-    vc_str_clear(&b->concepts);
-    vc_str_clear(&b->second_concepts);
-    b->shape = b->kind = NULL;
-    b->count = 0;
-    b->repaired = 0;
-    b->number = number;
-    b->offset = -1;
-}
-
-static void put_replaced(const EntryBuilder *b, VcStr *out, const char *text, size_t n)
-{
-    const size_t length = b->replace ? strlen(b->replace) : 0;
-    for (size_t i = 0; i < n;) {
-        if (length && n - i >= length && memcmp(text + i, b->replace, length) == 0) {
-            vc_str_put(out, b->replacement ? b->replacement : "");
-            i += length;
-        } else {
-            vc_str_putc(out, text[i++]);
-        }
-    }
-}
-
-void entry_key(EntryBuilder *b, const char *text, size_t n)
-{
-    vc_str_clear(&b->key);
-    if (memchr(text, 0, n))
-        entry_problem(b, "the image's name has a zero byte in it");
-    else
-        put_replaced(b, &b->key, text, n);
-}
-
-void entry_second(EntryBuilder *b, const char *text, size_t n)
-{
-    vc_str_clear(&b->second);
-    if (memchr(text, 0, n))
-        entry_problem(b, "the second image's name has a zero byte in it");
-    else
-        put_replaced(b, &b->second, text, n);
-}
-
-void entry_caption(EntryBuilder *b, const char *text, size_t n)
-{
-    while (n && isspace((unsigned char)text[0])) {
-        text++;
-        n--;
-    }
-    while (n && isspace((unsigned char)text[n - 1]))
-        n--;
-    if (n == 0)
-        return;
-    b->starts = vc_grow(b->starts, &b->starts_cap, b->count + 1, sizeof *b->starts);
-    b->starts[b->count++] = b->text.len;
-    size_t repairs = vc_utf8_repair(&b->text, text, n);
-    for (size_t i = b->starts[b->count - 1]; i < b->text.len; i++)
-        if (b->text.data[i] == 0) { // would end the string for every C reader; a space keeps the words apart
-            b->text.data[i] = ' ';
-            repairs++;
-        }
-    b->repaired += repairs > 0;
-    vc_str_putc(&b->text, 0);
-}
-
-void entry_problem(EntryBuilder *b, const char *fmt, ...)
-{
-    if (b->problem.len)
-        return; // the first one counts
-    va_list ap;
-    va_start(ap, fmt);
-    vc_str_vputf(&b->problem, fmt, ap);
-    va_end(ap);
-}
-
-static const char *text_or_null(const EntryBuilder *b, const VcStr *s)
-{
-    return b->shape && s->len ? s->data : NULL;
-}
-
-void entry_end(EntryBuilder *b, const char *unit, ExtractEntry *out)
-{
-    if (b->key.len == 0)
-        entry_problem(b, "%s %zu names no image", unit, b->number);
-    if (b->problem.len) {
-        vc_str_clear(&b->key);
-        vc_str_putf(&b->key, "#%s %zu", unit, b->number);
-        b->count = 0;
-        b->shape = b->kind = NULL;
-        vc_str_clear(&b->concepts);
-    }
-    b->captions = vc_grow(b->captions, &b->captions_cap, b->count + 1, sizeof *b->captions);
-    for (size_t i = 0; i < b->count; i++)
-        b->captions[i] = b->text.data + b->starts[i];
-    *out = (ExtractEntry){.number = b->number,
-                          .key = b->key.data,
-                          .captions = b->captions,
-                          .caption_count = b->count,
-                          .split = b->split.len ? b->split.data : b->default_split,
-                          .problem = b->problem.len ? b->problem.data : NULL,
-                          .repaired = b->repaired,
-                          .offset = b->offset,
-                          .shape = b->shape,
-                          .kind = b->kind,
-                          .second_key = text_or_null(b, &b->second),
-                          .fields = text_or_null(b, &b->fields),
-                          .concepts = b->concepts.len ? b->concepts.data : NULL,
-                          .second_concepts = text_or_null(b, &b->second_concepts)};
-}
-
-void entry_finish(EntryBuilder *b)
-{
-    vc_str_finish(&b->key);
-    vc_str_finish(&b->split);
-    vc_str_finish(&b->problem);
-    vc_str_finish(&b->text);
-    vc_str_finish(&b->second);
-    vc_str_finish(&b->fields);
-    vc_str_finish(&b->concepts);
-    vc_str_finish(&b->second_concepts);
-    free(b->starts);
-    free(b->captions);
-}
 
 // --- names
 
@@ -171,6 +40,38 @@ static const char *extension(const char *name)
 {
     const char *dot = strrchr(vc_path_base(name), '.');
     return dot && dot != vc_path_base(name) ? dot : "";
+}
+
+// "tsv" of "list.tsv.gz": what the file is, not how it is packed. Empty for a name that does not say.
+static void list_kind(const char *name, char *kind, size_t size)
+{
+    const char *end = extension(name);
+    char *stem = strcasecmp(end, ".gz") == 0 ? vc_strndup(name, strlen(name) - 3) : vc_strdup(name);
+    end = extension(stem);
+    snprintf(kind, size, "%s", *end ? end + 1 : "");
+    if (strcasecmp(kind, "ndjson") == 0)
+        snprintf(kind, size, "jsonl");
+    if (strcasecmp(kind, "txt") == 0)
+        snprintf(kind, size, "tsv");
+    if (strcasecmp(kind, "tgz") == 0)
+        snprintf(kind, size, "tar");
+    free(stem);
+}
+
+bool extract_is_list_name(const char *name)
+{
+    static const char *const lists[] = {"tsv", "csv", "jsonl", NULL};
+    char kind[16];
+    unsigned rank;
+    list_kind(name, kind, sizeof kind);
+    return !vc_has_suffix(name, ".txt") && among(kind, lists, &rank);
+}
+
+bool extract_is_tar_name(const char *name)
+{
+    char kind[16];
+    list_kind(name, kind, sizeof kind);
+    return strcasecmp(kind, "tar") == 0;
 }
 
 bool source_is_image_name(const char *name)
@@ -240,6 +141,39 @@ static bool resolve(ExtractSource *s, const char *path, bool folder, VcErr *err)
     return true;
 }
 
+// The kind of a list without a name, by its first bytes: NULL where they are no text.
+static const char *guess_kind(const char *path, VcErr *err)
+{
+    FILE *f = vc_input_open(path, err);
+    if (!f)
+        return NULL;
+    char head[4096] = {0};
+    const size_t n = fread(head, 1, sizeof head - 1, f);
+    const bool broken = ferror(f);
+    fclose(f);
+    if (broken) {
+        vc_input_fail(path, err);
+        return NULL;
+    }
+    if (n > 262 && memcmp(head + 257, "ustar", 5) == 0)
+        return "tar";
+    if (memchr(head, 0, n)) {
+        vc_fail(err, VC_ERR_FORMAT, "what came is no list: it has zero bytes; a table, JSON or a tar is expected");
+        return NULL;
+    }
+    const char *text = strncmp(head, "\xEF\xBB\xBF", 3) == 0 ? head + 3 : head;
+    text += strspn(text, " \t\r\n");
+    const size_t line = strcspn(text, "\n");
+    if (*text == '[')
+        return "json";
+    if (*text == '{') // an object a line, or one over many lines
+        return text[line] && strspn(text + line, " \r\n") < strlen(text + line) &&
+                       text[line + strspn(text + line, " \r\n")] == '{'
+                   ? "jsonl"
+                   : "json";
+    return memchr(text, '\t', line) || !memchr(text, ',', line) ? "tsv" : "csv";
+}
+
 static bool open_file_source(ExtractSource *s, const char *path, const struct stat *st, VcErr *err)
 {
     if (!S_ISREG(st->st_mode))
@@ -250,21 +184,29 @@ static bool open_file_source(ExtractSource *s, const char *path, const struct st
     vc_str_putf(&print, "file %lld bytes, %lld.%09ld", (long long)st->st_size, (long long)st->st_mtim.tv_sec,
                 (long)st->st_mtim.tv_nsec);
     s->fingerprint = print.data;
-    const char *ext = extension(path);
-    if (strcasecmp(ext, ".tsv") == 0 || strcasecmp(ext, ".txt") == 0)
+    char named[16];
+    list_kind(path, named, sizeof named);
+    const char *kind = s->options.format ? s->options.format : s->options.guess ? guess_kind(s->path, err) : named;
+    if (!kind)
+        return false;
+    if (strcasecmp(kind, "tsv") == 0)
         return source_open_table(s, '\t', err);
-    if (strcasecmp(ext, ".csv") == 0)
+    if (strcasecmp(kind, "csv") == 0)
         return source_open_table(s, ',', err);
-    if (strcasecmp(ext, ".jsonl") == 0 || strcasecmp(ext, ".ndjson") == 0)
+    if (strcasecmp(kind, "jsonl") == 0)
         return source_open_json(s, true, err);
-    if (strcasecmp(ext, ".json") == 0)
+    if (strcasecmp(kind, "json") == 0)
         return source_open_json(s, false, err);
-    if (strcasecmp(ext, ".tar") == 0)
+    if (strcasecmp(kind, "tar") == 0)
         return source_open_tar(s, err);
-    if (strcasecmp(ext, ".parquet") == 0)
-        return vc_fail(err, VC_ERR_USAGE, "'%s': this build reads no Parquet; write it as .tsv or .jsonl first", path);
+    if (strcasecmp(kind, "parquet") == 0)
+        return vc_fail(err, VC_ERR_USAGE,
+                       "'%s': Parquet is not read; docs/building-datasets.md has the line that turns it into .jsonl.gz",
+                       path);
     return vc_fail(err, VC_ERR_USAGE,
-                   "'%s': unknown kind of source; a folder, .tsv, .csv, .jsonl, .json or .tar is expected", path);
+                   "'%s': unknown kind of source; a folder, .tsv, .csv, .jsonl, .json (each also .gz) or .tar is "
+                   "expected; --input-format says what a file with another name is",
+                   path);
 }
 
 bool extract_source_open(ExtractSource **out, const char *path, const ExtractSourceOptions *options, VcErr *err)
@@ -324,4 +266,9 @@ const char *extract_source_fingerprint(const ExtractSource *source)
 bool extract_source_is_tar(const ExtractSource *source)
 {
     return source->tar;
+}
+
+bool extract_source_is_packed(const ExtractSource *source)
+{
+    return source->packed;
 }

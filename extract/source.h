@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A source of {image, captions}: a folder, a table (.tsv .csv), JSON (.json list, .jsonl, COCO captions, Karpathy
-// split, VG regions; annotations of VQA, NLVR2, SNLI-VE and RefCOCO+ as ALBEF and ViCHA have them) or a WebDataset
-// .tar, read as a stream in flat memory (COCO: 16 bytes and a name per image).
+// A source of {image, captions, other columns}: a folder, a table (.tsv .csv), JSON (.json list, .jsonl, COCO captions,
+// Karpathy split, VG regions; annotations of VQA, NLVR2, SNLI-VE and RefCOCO+ as ALBEF and ViCHA have them) or a
+// WebDataset .tar, each also as .gz, read as a stream in flat memory (COCO: 16 bytes and a name per image).
 //
 // The rule: an entry that is not what its format says is an entry with a `problem`, never the end of the source.
 // Threads: one source, one thread at a time.
@@ -17,6 +17,9 @@ typedef struct {
     const char *url_col, *caption_col, *image_col; // names or 0-based numbers; NULL: found by name
     const char *split;                             // of entries that name none; NULL: none
     const char *replace, *replacement; // in the names of images, everywhere; NULL: nothing (SBU: images, images_train)
+    const char *columns;               // others to carry: names with commas between; NULL: all; "": none
+    const char *format;                // "tsv", "csv", "jsonl", "json", "tar"; NULL: by the file's name
+    bool guess;                        // without a format: by the first bytes, not by the name
 } ExtractSourceOptions;
 
 // Everything is borrowed until the next call.
@@ -27,6 +30,7 @@ typedef struct {
     size_t caption_count;
     const char *split;   // "train", ... or NULL
     const char *problem; // NULL, or why this entry names no image
+    const char *columns; // the other columns as a JSON object, or NULL
     size_t repaired;     // captions that had bytes which were not UTF-8
     int64_t offset;      // where in a tar the member begins, else -1
     // An annotation is more than a picture and its captions. shape: NULL when there is no more; else
@@ -53,10 +57,18 @@ const char *extract_source_path(const ExtractSource *source);
 const char *extract_source_root(const ExtractSource *source);
 const char *extract_source_fingerprint(const ExtractSource *source);
 bool extract_source_is_tar(const ExtractSource *source);
+// A compressed tar: the offsets of its entries are those of extract_unpack_tar's result.
+bool extract_source_is_packed(const ExtractSource *source);
 
 bool extract_is_url(const char *key);     // http:// or https://, any case
 bool extract_has_scheme(const char *key); // "ftp://", "data:", "file://", ...: a URL of any kind
 
+// By the extension of a file's name, without ".gz": is it a list (.tsv .csv .jsonl .ndjson), is it a tar?
+bool extract_is_list_name(const char *name);
+bool extract_is_tar_name(const char *name);
+
+// Writes the tar inside a compressed one to `to`, which appears whole or not at all.
+bool extract_unpack_tar(const char *path, const char *to, VcErr *err);
 // The bytes of the tar member whose header (or whose long name) begins at `offset`, an ExtractEntry.offset. Freed with
 // free(). VC_ERR_LIMIT over max_bytes, VC_ERR_IO when the file cannot be read or is another one now.
 bool extract_tar_member(const char *path, int64_t offset, size_t max_bytes, uint8_t **bytes, size_t *n, VcErr *err);

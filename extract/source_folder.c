@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A folder of images in the order of their names; the captions of KEY.jpg are the lines of KEY.txt beside it.
+// A folder of images in the order of their names; the captions of KEY.jpg are the lines of KEY.txt beside it,
+// or stand in KEY.json, whose other members are columns (img2dataset's "files").
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -38,25 +39,33 @@ static bool is_entry(const char *root, const char *name)
     return header.format != EXTRACT_FORMAT_NONE;
 }
 
-static void add_captions(EntryBuilder *b, const char *root, const char *name)
+// KEY.txt or KEY.json beside KEY.jpg. One that is too large or cannot be read is none; the image still counts.
+static bool read_beside(const char *root, const char *name, const char *suffix, char **text, size_t *n)
 {
     const char *dot = strrchr(vc_path_base(name), '.');
     VcStr side = {0};
     vc_str_putn(&side, name, dot ? (size_t)(dot - name) : strlen(name));
-    vc_str_put(&side, ".txt");
-    char *path = vc_path_join(root, side.data), *text = NULL;
-    size_t n = 0;
-    // A caption file that is too large or cannot be read is no caption; the image still counts.
-    if (vc_exists(path) && vc_read_file(&text, &n, path, MAX_SIDECAR, NULL))
-        for (size_t at = 0; at < n;) {
-            const char *end = memchr(text + at, '\n', n - at);
-            const size_t length = end ? (size_t)(end - text) - at : n - at;
-            entry_caption(b, text + at, length);
-            at += length + 1;
-        }
-    free(text);
+    vc_str_put(&side, suffix);
+    char *path = vc_path_join(root, side.data);
+    *text = NULL;
+    const bool there = vc_exists(path) && vc_read_file(text, n, path, MAX_SIDECAR, NULL);
     free(path);
     vc_str_finish(&side);
+    return there;
+}
+
+static void add_sidecars(ExtractSource *s, const char *name)
+{
+    char *text;
+    size_t n;
+    if (read_beside(s->path, name, ".json", &text, &n)) {
+        entry_sidecar(&s->entry, &s->options, text, n);
+        free(text);
+    }
+    if (read_beside(s->path, name, ".txt", &text, &n)) {
+        entry_caption_lines(&s->entry, text, n);
+        free(text);
+    }
 }
 
 static bool folder_next(ExtractSource *s, ExtractEntry *entry, bool *more, VcErr *err)
@@ -69,7 +78,7 @@ static bool folder_next(ExtractSource *s, ExtractEntry *entry, bool *more, VcErr
     const char *name = f->files.paths[f->next++];
     entry_begin(&s->entry, f->next);
     entry_key(&s->entry, name, strlen(name));
-    add_captions(&s->entry, s->path, name);
+    add_sidecars(s, name);
     entry_end(&s->entry, "file", entry);
     return true;
 }

@@ -10,6 +10,7 @@
 
 // An entry while it is being built; memory is kept from entry to entry.
 typedef struct {
+    VcStr columns;                   // "{...", not closed; empty when there is none
     VcStr key, split, problem, text; // text: the captions one after the other, each with a zero byte
     size_t *starts, starts_cap;
     const char **captions;
@@ -26,12 +27,19 @@ void entry_key(EntryBuilder *b, const char *text, size_t n);     // a zero byte 
 void entry_second(EntryBuilder *b, const char *text, size_t n);  // the second image
 void entry_caption(EntryBuilder *b, const char *text, size_t n); // trimmed, repaired; empty ones are left out
 void entry_problem(EntryBuilder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+// Other columns; left out when the options do not name them, or when they are too long to carry.
+void entry_column(EntryBuilder *b, const ExtractSourceOptions *o, const char *name, const char *text, size_t n);
+void entry_column_json(EntryBuilder *b, const ExtractSourceOptions *o, const char *name, const VcJson *value);
+// What KEY.json beside an image holds: captions (taken when there are none yet) and columns.
+void entry_sidecar(EntryBuilder *b, const ExtractSourceOptions *o, const char *text, size_t n);
+// The lines of KEY.txt; they take the place of captions from elsewhere.
+void entry_caption_lines(EntryBuilder *b, const char *text, size_t n);
 void entry_end(EntryBuilder *b, const char *unit, ExtractEntry *out); // unit: "line", "item"
 void entry_finish(EntryBuilder *b);
 
 struct ExtractSource {
     char *path, *root, *fingerprint;
-    bool tar;
+    bool tar, packed;
     ExtractSourceOptions options;
     EntryBuilder entry;
     void *reader;

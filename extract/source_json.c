@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // JSON sources, one element in memory at a time: a list or lines of {image, caption} (ALBEF, ViCHA, LAION), pairs
 // [image, caption] (SBU), COCO captions, Karpathy splits and Visual Genome region descriptions.
+#include "base/input.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "extract/source_impl.h"
@@ -95,6 +96,23 @@ static void image_key(const ExtractSourceOptions *o, EntryBuilder *b, const VcJs
         use_key(b, named_member(item, o->url_col, ROLE_URL));
 }
 
+// The members that are neither the image's name nor its captions.
+static void add_columns(ExtractSource *s, const VcJson *item, const VcJson *captions, const char *const *others)
+{
+    void *iter = NULL;
+    const char *name;
+    VcJson *value;
+    while (vc_json_next_member(item, &iter, &name, &value)) {
+        size_t n;
+        const char *text = vc_json_string(value, &n);
+        bool used = value == captions || (text && n == s->entry.key.len && memcmp(text, s->entry.key.data, n) == 0);
+        for (size_t i = 0; others && others[i]; i++)
+            used = used || strcmp(name, others[i]) == 0;
+        if (!used)
+            entry_column_json(&s->entry, &s->options, name, value);
+    }
+}
+
 static void use_list_item(ExtractSource *s, const Json *j, const VcJson *item)
 {
     EntryBuilder *b = &s->entry;
@@ -119,6 +137,8 @@ static void use_list_item(ExtractSource *s, const Json *j, const VcJson *item)
     const VcJson *captions = named_member(item, s->options.caption_col, ROLE_CAPTION);
     add_captions(b, captions);
     source_caption_notes(s, item, captions);
+    static const char *const noted[] = {"kwords", NULL};
+    add_columns(s, item, captions, noted);
 }
 
 static void use_karpathy_item(ExtractSource *s, const VcJson *item)
@@ -143,6 +163,8 @@ static void use_karpathy_item(ExtractSource *s, const VcJson *item)
         vc_str_put(&b->split, split);
     add_captions(b, vc_json_member(item, "sentences"));
     source_image_number(s, vc_json_member(item, "cocoid"));
+    static const char *const others[] = {"sentences", "sentids", "filename", "filepath", "split", NULL};
+    add_columns(s, item, NULL, others);
 }
 
 static void use_vg_item(ExtractSource *s, const VcJson *item)
@@ -159,6 +181,7 @@ static void use_vg_item(ExtractSource *s, const VcJson *item)
     if (id >= 0)
         entry_key(b, name, (size_t)n);
     add_captions(b, regions);
+    add_columns(s, item, regions, NULL);
 }
 
 // --- COCO
@@ -173,6 +196,7 @@ static void use_coco_image(ExtractSource *s, Json *j, const VcJson *item)
 {
     EntryBuilder *b = &s->entry;
     image_key(&s->options, b, item);
+    add_columns(s, item, NULL, NULL);
     const VcJson *id = vc_json_member(item, "id");
     if (b->key.len == 0 || !vc_json_is_number(id))
         return;
@@ -346,11 +370,14 @@ static bool open_object(ExtractSource *s, Json *j, VcErr *err)
 
 bool source_open_json(ExtractSource *s, bool lines, VcErr *err)
 {
-    FILE *f = fopen(s->path, "rbe");
+    FILE *f = vc_input_open(s->path, err);
     if (!f)
-        return vc_fail_errno(err, "cannot read the source '%s'", s->path);
+        return false;
     const int c = first_character(f);
+    const bool broken = ferror(f);
     fclose(f);
+    if (broken)
+        return vc_input_fail(s->path, err);
     Json *j = vc_calloc(1, sizeof *j);
     j->unit = lines ? "line" : "item";
     s->reader = j;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // .csv with RFC 4180 quoting and .tsv without any quoting (captions are full of quotation marks), with a header line
 // or, like CC3M's "caption<TAB>url" and Flickr8k's "name.jpg#0<TAB>caption", without one.
+#include "base/input.h"
 #include "base/mem.h"
 #include "extract/source_impl.h"
 
@@ -12,14 +13,25 @@ typedef struct {
     FILE *file;
     char separator;
     bool quoting;
-    size_t line; // number of the next line
-    VcStr text;  // the fields of a record one after the other, each with a zero byte
+    size_t line;  // number of the next line
+    uint64_t at;  // bytes read
+    VcStr header; // the names of the columns, each with a zero byte; empty without a header line
+    size_t *names, names_cap, name_count; // where each begins
+    bool broken;                          // the file could not be read to its end; that has been told
+    VcStr text;                           // the fields of a record one after the other, each with a zero byte
     size_t *starts, starts_cap, count;
     const char *problem;     // of the record, or NULL
     int image, url, caption; // columns, -1 where there is none
     bool pending;            // the first record was no header: it is the first entry too
     size_t record_line;
 } Table;
+
+static int next_char(Table *t)
+{
+    const int c = getc_unlocked(t->file);
+    t->at += c != EOF;
+    return c;
+}
 
 static void put_field(Table *t)
 {
@@ -32,14 +44,16 @@ static void put_field(Table *t)
 static bool read_quoted(Table *t)
 {
     int c;
-    while ((c = getc_unlocked(t->file)) != EOF && t->text.len <= MAX_RECORD) {
+    while ((c = next_char(t)) != EOF && t->text.len <= MAX_RECORD) {
         if (c == '\n')
             t->line++;
         if (c == '"') {
-            c = getc_unlocked(t->file);
+            c = next_char(t);
             if (c != '"') {
-                if (c != EOF)
+                if (c != EOF) {
                     ungetc(c, t->file);
+                    t->at--;
+                }
                 return true;
             }
         }
@@ -51,7 +65,7 @@ static bool read_quoted(Table *t)
 static void skip_line(Table *t)
 {
     int c;
-    while ((c = getc_unlocked(t->file)) != EOF && c != '\n')
+    while ((c = next_char(t)) != EOF && c != '\n')
         ;
     t->line++;
 }
@@ -70,18 +84,20 @@ static void begin_record(Table *t)
 static bool read_record(Table *t)
 {
     begin_record(t);
-    const off_t start = ftello(t->file);
-    int c = getc_unlocked(t->file);
+    const uint64_t start = t->at;
+    int c = next_char(t);
     if (c == EOF)
         return false;
-    for (bool field_start = true;; c = getc_unlocked(t->file)) {
+    for (bool field_start = true;; c = next_char(t)) {
         if (t->quoting && field_start && c == '"') {
             if (!read_quoted(t)) {
                 // Only this line is lost, not what the open quote swallowed.
                 t->problem = "a quotation mark is opened and never closed";
                 t->line = t->record_line;
-                if (fseeko(t->file, start, SEEK_SET) == 0)
+                if (!ferror(t->file) && fseeko(t->file, (off_t)start, SEEK_SET) == 0) {
+                    t->at = start;
                     skip_line(t);
+                }
                 return true;
             }
             field_start = false;
@@ -192,14 +208,31 @@ static void header_columns(Table *t)
     }
 }
 
+// A name that stands twice is that of its first column.
+static void keep_names(Table *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        size_t n;
+        const char *name = field(t, i, &n);
+        for (size_t k = 0; k < i && *name; k++)
+            if (strcmp(t->header.data + t->names[k], name) == 0)
+                name = "";
+        t->names = vc_grow(t->names, &t->names_cap, i + 1, sizeof *t->names);
+        t->names[t->name_count++] = t->header.len;
+        vc_str_putn(&t->header, name, strlen(name) + 1);
+    }
+}
+
 static bool choose_columns(ExtractSource *s, Table *t, VcErr *err)
 {
     const ExtractSourceOptions *o = &s->options;
     const bool header = is_header(t, o);
-    if (header)
+    if (header) {
         header_columns(t);
-    else
+        keep_names(t);
+    } else {
         guess_columns(t);
+    }
     if (!wanted_column(t, "--image-col", o->image_col, header, s->path, &t->image, err) ||
         !wanted_column(t, "--url-col", o->url_col, header, s->path, &t->url, err) ||
         !wanted_column(t, "--caption-col", o->caption_col, header, s->path, &t->caption, err))
@@ -219,14 +252,42 @@ static bool choose_columns(ExtractSource *s, Table *t, VcErr *err)
     return true;
 }
 
+// The end of a file that cannot be read to its end: a row that says so, once.
+static bool end_of_table(ExtractSource *s, Table *t, ExtractEntry *entry, bool *more, VcErr *err)
+{
+    *more = false;
+    if (!ferror(t->file) || t->broken)
+        return true;
+    VcErr why = {0};
+    vc_input_fail(s->path, &why);
+    if (why.code == VC_ERR_IO)
+        return vc_fail(err, VC_ERR_IO, "%s", why.text);
+    t->broken = *more = true;
+    entry_begin(&s->entry, t->record_line);
+    entry_problem(&s->entry, "line %zu: %s", t->record_line, why.text);
+    entry_end(&s->entry, "line", entry);
+    return true;
+}
+
+static void add_columns(const ExtractSource *s, const Table *t, EntryBuilder *b)
+{
+    for (size_t i = 0; i < t->name_count && i < t->count; i++) {
+        const int column = (int)i;
+        if (column == t->image || column == t->caption || (column == t->url && t->image < 0))
+            continue;
+        size_t n;
+        const char *text = field(t, i, &n);
+        entry_column(b, &s->options, t->header.data + t->names[i], text, n);
+    }
+}
+
 static bool table_next(ExtractSource *s, ExtractEntry *entry, bool *more, VcErr *err)
 {
     Table *t = s->reader;
     do {
-        if (!t->pending && !read_record(t)) {
-            *more = false;
-            return !ferror(t->file) || vc_fail_errno(err, "cannot read '%s'", s->path);
-        }
+        // The piece of a line before the place where reading failed is no line.
+        if (!t->pending && (!read_record(t) || ferror(t->file)))
+            return end_of_table(s, t, entry, more, err);
         t->pending = false;
     } while (blank(t));
     EntryBuilder *b = &s->entry;
@@ -247,6 +308,8 @@ static bool table_next(ExtractSource *s, ExtractEntry *entry, bool *more, VcErr 
         const char *text = field(t, (size_t)t->caption, &n);
         entry_caption(b, text, n);
     }
+    if (!t->problem)
+        add_columns(s, t, b);
     entry_end(b, "line", entry);
     *more = true;
     return true;
@@ -258,15 +321,17 @@ static void table_close(void *reader)
     if (t->file)
         fclose(t->file);
     vc_str_finish(&t->text);
+    vc_str_finish(&t->header);
+    free(t->names);
     free(t->starts);
     free(t);
 }
 
 bool source_open_table(ExtractSource *s, char separator, VcErr *err)
 {
-    FILE *file = fopen(s->path, "rbe");
+    FILE *file = vc_input_open(s->path, err);
     if (!file)
-        return vc_fail_errno(err, "cannot read the source '%s'", s->path);
+        return false;
     Table *t = vc_calloc(1, sizeof *t);
     *t = (Table){.file = file,
                  .separator = separator,
@@ -278,13 +343,15 @@ bool source_open_table(ExtractSource *s, char separator, VcErr *err)
     s->reader = t;
     s->next = table_next;
     s->close = table_close;
-    if (!(getc(file) == 0xEF && getc(file) == 0xBB && getc(file) == 0xBF))
+    if (getc(file) == 0xEF && getc(file) == 0xBB && getc(file) == 0xBF)
+        t->at = 3;
+    else if (!ferror(file))
         rewind(file);
     while (read_record(t))
         if (!blank(t))
             return t->problem ? vc_fail(err, VC_ERR_FORMAT, "'%s' line %zu: %s", s->path, t->record_line, t->problem)
                               : choose_columns(s, t, err);
     if (ferror(file))
-        return vc_fail_errno(err, "cannot read the source '%s'", s->path);
+        return vc_input_fail(s->path, err);
     return true; // empty: the listing says so
 }

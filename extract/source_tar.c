@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A WebDataset .tar: members that share a name up to the first dot belong together; KEY.jpg (or .png, ...) is the
-// image, KEY.txt its captions, one a line, KEY.json may hold "caption".
-#include "base/json.h"
+// image, KEY.txt its captions, one a line, KEY.json may hold "caption" and columns.
+#include "base/file.h"
+#include "base/input.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "extract/source_impl.h"
 #include "extract/versions.h"
@@ -44,24 +46,6 @@ static bool read_sidecar(Tar *t, struct archive_entry *e)
     return n == 0;
 }
 
-static void json_captions(EntryBuilder *b, const VcStr *data)
-{
-    VcJson *json;
-    if (!vc_json_parse(&json, vc_str_get(data), data->len, "sidecar", NULL))
-        return;
-    const VcJson *list = vc_json_member(json, "captions");
-    size_t n;
-    for (size_t i = 0; i < vc_json_length(list); i++) {
-        const char *text = vc_json_string(vc_json_item(list, i), &n);
-        if (text)
-            entry_caption(b, text, n);
-    }
-    const char *text = vc_json_string(vc_json_member(json, "caption"), &n);
-    if (text && b->count == 0)
-        entry_caption(b, text, n);
-    vc_json_destroy(&json);
-}
-
 static void use_member(ExtractSource *s, Tar *t, struct archive_entry *e, const char *name)
 {
     EntryBuilder *b = &s->entry;
@@ -69,16 +53,9 @@ static void use_member(ExtractSource *s, Tar *t, struct archive_entry *e, const 
         entry_key(b, name, strlen(name));
         b->offset = archive_read_header_position(t->archive);
     } else if (vc_has_suffix(name, ".txt") && read_sidecar(t, e)) {
-        b->count = 0; // the text file outranks the json
-        vc_str_clear(&b->text);
-        for (size_t at = 0; at < t->data.len;) {
-            const char *end = memchr(t->data.data + at, '\n', t->data.len - at);
-            const size_t length = end ? (size_t)(end - t->data.data) - at : t->data.len - at;
-            entry_caption(b, t->data.data + at, length);
-            at += length + 1;
-        }
-    } else if (vc_has_suffix(name, ".json") && b->count == 0 && read_sidecar(t, e)) {
-        json_captions(b, &t->data);
+        entry_caption_lines(b, vc_str_get(&t->data), t->data.len); // it outranks the json
+    } else if (vc_has_suffix(name, ".json") && read_sidecar(t, e)) {
+        entry_sidecar(b, &s->options, vc_str_get(&t->data), t->data.len);
     }
 }
 
@@ -150,9 +127,48 @@ bool source_open_tar(ExtractSource *s, VcErr *err)
     archive_read_support_format_tar(t->archive);
     archive_read_support_format_gnutar(t->archive);
     archive_read_support_format_empty(t->archive);
+    s->packed = vc_input_is_gzip(s->path);
+    if (s->packed)
+        archive_read_support_filter_gzip(t->archive);
     if (archive_read_open_filename(t->archive, s->path, 1 << 16) != ARCHIVE_OK)
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is no tar archive: %s", s->path, archive_error_string(t->archive));
     return true;
+}
+
+static bool copy_unpacked(struct archive *a, VcAtomicFile *file, const char *path, VcErr *err)
+{
+    const void *data;
+    size_t n;
+    la_int64_t at;
+    int r;
+    while ((r = archive_read_data_block(a, &data, &n, &at)) == ARCHIVE_OK && !vc_interrupted())
+        if (fwrite(data, 1, n, file->file) != n)
+            return vc_fail_errno(err, "cannot write '%s', where '%s' is unpacked", file->tmp, path);
+    if (vc_interrupted())
+        return vc_fail(err, VC_ERR_CANCELLED, "interrupted while '%s' was unpacked", path);
+    // What is there of a file that was cut off is used: its members are listed, its end has a row of its own.
+    if (r != ARCHIVE_EOF)
+        vc_warn("'%s' is damaged or cut off: %s", path, archive_error_string(a));
+    return true;
+}
+
+bool extract_unpack_tar(const char *path, const char *to, VcErr *err)
+{
+    VcAtomicFile file;
+    if (!vc_atomic_begin(&file, to, err))
+        return false;
+    struct archive *a = archive_read_new();
+    struct archive_entry *e;
+    archive_read_support_format_raw(a);
+    archive_read_support_filter_gzip(a);
+    bool ok =
+        archive_read_open_filename(a, path, 1 << 16) == ARCHIVE_OK && archive_read_next_header(a, &e) == ARCHIVE_OK;
+    if (!ok)
+        vc_fail(err, VC_ERR_FORMAT, "cannot unpack '%s': %s", path, archive_error_string(a));
+    ok = ok && copy_unpacked(a, &file, path, err) && vc_atomic_commit(&file, err);
+    vc_atomic_discard(&file);
+    archive_read_free(a);
+    return ok;
 }
 
 bool extract_tar_member(const char *path, int64_t offset, size_t max_bytes, uint8_t **bytes, size_t *n, VcErr *err)

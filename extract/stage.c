@@ -2,6 +2,7 @@
 #include "extract/stage.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/pool.h"
@@ -10,6 +11,7 @@
 #include "extract/job.h"
 
 #include <inttypes.h>
+#include <unistd.h>
 
 enum {
     PAGE = 512,      // pending images read from the database at a time
@@ -32,7 +34,8 @@ typedef struct {
     VcWorkspace *ws;
     const ExtractOptions *options;
     ExtractReport *report;
-    ExtractListed *sources;
+    ExtractInputs inputs;
+    ExtractListed *sources; // in the order of source_id
     size_t source_count;
     char *filter; // SQL: "source_id IN (1, 2) AND image_id % 1 = 0"
     // pending images, a page at a time
@@ -51,13 +54,18 @@ typedef struct {
 
 // --- pending images
 
+static int by_source_id(const void *a, const void *b)
+{
+    const ExtractListed *x = a, *y = b;
+    return x->source_id < y->source_id ? -1 : x->source_id > y->source_id;
+}
+
 static const ExtractListed *source_of(const Stage *s, int64_t source_id)
 {
-    for (size_t i = 0; i < s->source_count; i++)
-        if (s->sources[i].source_id == source_id)
-            return &s->sources[i];
-    VC_ASSERT(!"an image of a source that is not in the filter");
-    return NULL;
+    const ExtractListed wanted = {.source_id = source_id};
+    const ExtractListed *found = bsearch(&wanted, s->sources, s->source_count, sizeof wanted, by_source_id);
+    VC_ASSERT(found);
+    return found;
 }
 
 static const char pending[] = "FROM image i LEFT JOIN image_file f USING(image_id)"
@@ -252,14 +260,17 @@ static bool list_sources(Stage *s, VcErr *err)
 {
     const double start = vc_now();
     uint64_t before = 0;
-    bool ok = true;
-    for (size_t i = 0; ok && i < s->options->source_count; i++) {
+    bool ok = extract_list_prepare(s->ws, err) && extract_inputs_open(&s->inputs, s->ws, s->options, err);
+    s->sources = vc_calloc(s->inputs.count + 1, sizeof *s->sources);
+    for (size_t i = 0; ok && i < s->inputs.count; i++) {
         uint64_t images = 0;
-        ok = extract_list(s->ws, s->options->sources[i], s->options, before, &s->sources[s->source_count], &images,
+        ok = extract_list(s->ws, &s->inputs.items[i], s->options, before, &s->sources[s->source_count], &images,
                           s->report, err);
         s->source_count += ok;
         before += images;
     }
+    if (s->source_count)
+        qsort(s->sources, s->source_count, sizeof *s->sources, by_source_id);
     s->report->listing_seconds = vc_now() - start;
     return ok;
 }
@@ -276,6 +287,40 @@ static bool index_captions(Stage *s, VcErr *err)
     const bool same = known ? strcmp(known, text) == 0 : last == 0;
     free(known);
     return same || (vc_workspace_rebuild_fts(s->ws, err) && vc_meta_set(s->ws, "captions_indexed", text, err));
+}
+
+// The members of a compressed tar are read from an unpacked copy, which lives as long as some of them are pending.
+static bool unpack_sources(Stage *s, VcErr *err)
+{
+    char *folder = vc_workspace_path(s->ws, "inputs");
+    bool ok = true;
+    for (size_t i = 0; ok && i < s->source_count; i++) {
+        ExtractListed *source = &s->sources[i];
+        if (!source->packed)
+            continue;
+        VcStr sql = {0}, path = {0};
+        int64_t count;
+        vc_str_putf(&sql, "SELECT count(*) %s +i.source_id = %" PRId64, pending, source->source_id);
+        vc_str_putf(&path, "%s/source-%" PRId64 ".tar", folder, source->source_id);
+        ok = vc_db_int(s->ws->db, sql.data, 0, &count, err);
+        if (ok && count > 0) {
+            ok = vc_make_dirs(folder, err) && extract_unpack_tar(source->root, path.data, err);
+            free(source->root);
+            source->root = vc_strdup(path.data);
+            source->unpacked = true;
+        }
+        vc_str_finish(&sql);
+        vc_str_finish(&path);
+    }
+    free(folder);
+    return ok;
+}
+
+static void remove_unpacked(const Stage *s)
+{
+    for (size_t i = 0; i < s->source_count; i++)
+        if (s->sources[i].unpacked)
+            unlink(s->sources[i].root);
 }
 
 static void make_filter(Stage *s)
@@ -407,11 +452,11 @@ bool extract_run(VcWorkspace *ws, const ExtractOptions *options, ExtractReport *
     *report = (ExtractReport){0};
     Stage s = {.ws = ws, .options = options, .report = report, .tail = NULL};
     s.tail = &s.head;
-    s.sources = vc_calloc(options->source_count + 1, sizeof *s.sources);
     bool ok = list_sources(&s, err) && index_captions(&s, err);
     make_filter(&s);
     if (ok)
-        ok = process_pending(&s, err);
+        ok = unpack_sources(&s, err) && process_pending(&s, err);
+    remove_unpacked(&s);
     VcErr second; // the first failure is the one to tell
     const bool counted = fill_totals(&s, ok ? err : &second);
     destroy_line(s.head);
@@ -419,6 +464,7 @@ bool extract_run(VcWorkspace *ws, const ExtractOptions *options, ExtractReport *
     for (size_t i = 0; i < s.source_count; i++)
         free(s.sources[i].root);
     free(s.sources);
+    extract_inputs_finish(&s.inputs);
     free(s.filter);
     return ok && counted;
 }

@@ -20,11 +20,13 @@
 typedef enum { EXTRACT_DEDUP_OFF, EXTRACT_DEDUP_EXACT } ExtractDedup;
 
 typedef struct {
-    const char *const *sources; // files or folders, in this order; borrowed
+    const char *const *sources; // files, folders or "-" (standard input), in this order; borrowed
     size_t source_count;
     const char *root;                              // for relative paths; NULL: the folder the source is in
     const char *url_col, *caption_col, *image_col; // names or 0-based numbers; NULL: found by name
     const char *split, *replace, *replacement;     // as ExtractSourceOptions has them
+    const char *columns; // others to carry into the database: names with commas between; NULL: all; "": none
+    const char *format;  // of sources that are files: "tsv", "csv", "jsonl", "json", "tar"; NULL: by their names
     ExtractThumbnailOptions thumbnail;
     size_t jobs;               // decoder threads
     ExtractFetchOptions fetch; // the network; max_bytes and max_memory are set by the stage

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // dump_store WORKSPACE: a line for every image, in the order of its number: number, key, state, error, hash of the
 // source, hash of the stored JPEG as a reader gets it, captions. Two workspaces hold the same exactly when the dumps
-// are equal.
+// are equal. dump_store --columns WORKSPACE: number and other columns of those that have some.
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -49,17 +49,29 @@ static bool dump(VcWorkspace *ws, ExtractReader *reader, VcErr *err)
     return ok;
 }
 
+static bool dump_columns(VcWorkspace *ws, VcErr *err)
+{
+    VcStmt *stmt;
+    bool row, ok = vc_db_prepare(ws->db, &stmt, "SELECT image_id, columns FROM image_columns ORDER BY image_id", err);
+    while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row)
+        printf("%" PRId64 "\t%s\n", vc_column_int(stmt, 0), vc_column_text(stmt, 1));
+    vc_stmt_finish(&stmt);
+    return ok;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 2) {
-        fprintf(stderr, "usage: dump_store WORKSPACE\n");
+    const bool columns = argc == 3 && strcmp(argv[1], "--columns") == 0;
+    if (argc != 2 && !columns) {
+        fprintf(stderr, "usage: dump_store [--columns] WORKSPACE\n");
         return 2;
     }
     VcWorkspace ws;
     VcErr err = {0};
     ExtractReader *reader = NULL;
-    const bool ok = vc_workspace_open(&ws, argv[1], VC_DB_READ, &err) && extract_reader_open(&reader, &ws, &err) &&
-                    dump(&ws, reader, &err);
+    const bool ok =
+        vc_workspace_open(&ws, argv[argc - 1], VC_DB_READ, &err) &&
+        (columns ? dump_columns(&ws, &err) : extract_reader_open(&reader, &ws, &err) && dump(&ws, reader, &err));
     if (!ok)
         fprintf(stderr, "dump_store: %s\n", err.text);
     extract_reader_close(&reader);

@@ -263,7 +263,7 @@ static void test_folder(void **state)
     assert_error(extract_source_open(&source, "/nonexistent/folder", &none, err),
                  "'/nonexistent/folder': No such file");
     expect_error("a.doc", "x", &none, "unknown kind of source");
-    expect_error("a.parquet", "x", &none, "reads no Parquet");
+    expect_error("a.parquet", "x", &none, "Parquet is not read");
     if (geteuid() != 0) {
         assert_int_equal(chmod(sub, 0), 0);
         assert_error(extract_source_open(&source, photos, &none, err), "cannot read the folder");
