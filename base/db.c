@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "base/db.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -10,6 +12,8 @@
 struct VcDb {
     sqlite3 *handle;
     char *path;
+    double deadline; // of guarded statements
+    bool timed_out;
 };
 
 struct VcStmt {
@@ -251,6 +255,116 @@ const void *vc_column_blob(const VcStmt *stmt, int index, size_t *n)
 bool vc_column_is_null(const VcStmt *stmt, int index)
 {
     return sqlite3_column_type(stmt->handle, index) == SQLITE_NULL;
+}
+
+VcColumnType vc_column_type(const VcStmt *stmt, int index)
+{
+    switch (sqlite3_column_type(stmt->handle, index)) {
+    case SQLITE_INTEGER:
+        return VC_COLUMN_INT;
+    case SQLITE_FLOAT:
+        return VC_COLUMN_REAL;
+    case SQLITE_TEXT:
+        return VC_COLUMN_TEXT;
+    case SQLITE_BLOB:
+        return VC_COLUMN_BLOB;
+    default:
+        return VC_COLUMN_NULL;
+    }
+}
+
+// --- SQL of strangers ------------------------------------------------------------------------------------------------
+
+static bool one_of(const char *word, const char *const *list)
+{
+    for (; word && *list; list++) {
+        if (sqlite3_stricmp(word, *list) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int authorize(void *ctx, int action, const char *a, const char *b, const char *c, const char *d)
+{
+    static const char *const pragmas[] = {"table_info",      "table_xinfo",      "table_list",    "index_list",
+                                          "index_info",      "index_xinfo",      "function_list", "collation_list",
+                                          "compile_options", "foreign_key_list", "database_list", NULL};
+    static const char *const functions[] = {"load_extension", "fts3_tokenizer", "writefile", "readfile", "edit", NULL};
+    (void)ctx;
+    (void)c;
+    (void)d;
+    switch (action) {
+    case SQLITE_SELECT:
+    case SQLITE_READ:
+    case SQLITE_RECURSIVE:
+        return SQLITE_OK;
+    case SQLITE_FUNCTION:
+        return one_of(b, functions) ? SQLITE_DENY : SQLITE_OK;
+    case SQLITE_PRAGMA: // with its argument only where that names a table
+        return one_of(a, pragmas) ? SQLITE_OK : SQLITE_DENY;
+    default:
+        return SQLITE_DENY;
+    }
+}
+
+static int out_of_time(void *ctx)
+{
+    VcDb *db = ctx;
+    db->timed_out |= vc_now() > db->deadline;
+    return db->timed_out || vc_interrupted() != 0;
+}
+
+void vc_db_guard(VcDb *db, double seconds)
+{
+    enum { STEPS = 4000, VALUE = 64 << 20 }; // STEPS of SQLite's machine between two looks at the clock: below 1 ms
+    db->deadline = vc_now() + seconds;
+    db->timed_out = false;
+    sqlite3_set_authorizer(db->handle, authorize, db);
+    sqlite3_progress_handler(db->handle, STEPS, out_of_time, db);
+    sqlite3_limit(db->handle, SQLITE_LIMIT_LENGTH, VALUE);
+}
+
+void vc_db_unguard(VcDb *db)
+{
+    sqlite3_set_authorizer(db->handle, NULL, NULL);
+    sqlite3_progress_handler(db->handle, 0, NULL, NULL);
+    sqlite3_limit(db->handle, SQLITE_LIMIT_LENGTH, 1000000000);
+}
+
+bool vc_db_timed_out(const VcDb *db)
+{
+    return db->timed_out;
+}
+
+bool vc_db_prepare_one(VcDb *db, VcStmt **out, const char *sql, VcErr *err)
+{
+    *out = NULL;
+    sqlite3_stmt *handle = NULL, *second = NULL;
+    const char *tail = sql;
+    int code = sqlite3_prepare_v2(db->handle, sql, -1, &handle, &tail);
+    if (code == SQLITE_OK && handle) {
+        // Comments and semicolons may follow, another statement may not.
+        while (code == SQLITE_OK && !second && *tail)
+            code = sqlite3_prepare_v2(db->handle, tail, -1, &second, &tail);
+        sqlite3_finalize(second);
+        if (second || code != SQLITE_OK) {
+            sqlite3_finalize(handle);
+            return vc_fail(err, VC_ERR_USAGE, "only one SQL statement at a time");
+        }
+    }
+    if (code != SQLITE_OK) {
+        int at = sqlite3_error_offset(db->handle);
+        bool denied = code == SQLITE_AUTH;
+        vc_fail(err, VC_ERR_USAGE, "SQL: %s%s%s%.40s%s", denied ? "only reading is allowed: " : "",
+                sqlite3_errmsg(db->handle), at >= 0 ? " at '" : "", at >= 0 ? sql + at : "", at >= 0 ? "'" : "");
+        return false;
+    }
+    if (!handle)
+        return vc_fail(err, VC_ERR_USAGE, "there is no SQL statement in '%.100s'", sql);
+    VcStmt *stmt = vc_alloc(1, sizeof *stmt);
+    *stmt = (VcStmt){handle, db};
+    *out = stmt;
+    return true;
 }
 
 int64_t vc_db_last_id(VcDb *db)

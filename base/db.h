@@ -53,6 +53,18 @@ const char *vc_column_text(const VcStmt *stmt, int index); // NULL for SQL NULL
 const void *vc_column_blob(const VcStmt *stmt, int index, size_t *n);
 bool vc_column_is_null(const VcStmt *stmt, int index);
 
+typedef enum { VC_COLUMN_NULL, VC_COLUMN_INT, VC_COLUMN_REAL, VC_COLUMN_TEXT, VC_COLUMN_BLOB } VcColumnType;
+VcColumnType vc_column_type(const VcStmt *stmt, int index); // of this row's value
+
+// SQL of strangers. While a connection is guarded, only statements that read can be prepared (no ATTACH, no PRAGMA but
+// the ones that describe tables, no loading of extensions), no value is longer than 64 MiB, and a statement ends with
+// an error `seconds` after this call, or when the program is interrupted. Statements of before are not to be used.
+void vc_db_guard(VcDb *db, double seconds);
+void vc_db_unguard(VcDb *db);
+bool vc_db_timed_out(const VcDb *db); // the guard ended a statement
+// Prepares exactly one statement: a second one behind it, or none, is VC_ERR_USAGE, and so is what SQLite refuses.
+bool vc_db_prepare_one(VcDb *db, VcStmt **out, const char *sql, VcErr *err);
+
 int64_t vc_db_last_id(VcDb *db);
 int64_t vc_db_changes(VcDb *db); // rows of the last INSERT, UPDATE or DELETE
 const char *vc_db_library_version(void);

@@ -5,86 +5,13 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/workspace.h"
+#include "cli/query_output.h"
 #include "cli/table.h"
-
-bool cli_parse_format(const char *name, bool json, CliFormat *out, VcErr *err)
-{
-    static const char *const names[] = {"table", "jsonl", "csv", "paths"};
-    for (int i = 0; i < 4; i++) {
-        if (strcmp(name, names[i]) == 0) {
-            *out = json ? CLI_FORMAT_JSONL : (CliFormat)i;
-            return true;
-        }
-    }
-    return vc_fail(err, VC_ERR_USAGE, "--format '%s' is not known; use table, jsonl, csv or paths", name);
-}
 
 static void put_json(VcStr *out, const char *key, const char *text)
 {
     vc_str_putf(out, ", \"%s\": ", key);
     vc_str_put_json(out, text, strlen(text), false);
-}
-
-static void print_lines(const SearchResult *r, CliFormat format)
-{
-    VcStr out = {0};
-    if (format == CLI_FORMAT_CSV)
-        vc_str_put(&out, "rank,image_id,score,key,caption,concepts\r\n");
-    for (size_t i = 0; i < r->count; i++) {
-        const SearchHit *h = &r->hits[i];
-        if (format == CLI_FORMAT_PATHS) {
-            vc_str_putf(&out, "%s\n", h->key);
-        } else if (format == CLI_FORMAT_JSONL) {
-            vc_str_putf(&out, "{\"rank\": %zu, \"image_id\": %lld, \"score\": ", i + 1, (long long)h->image_id);
-            vc_str_putf(&out, r->scored ? "%.6f" : "null", h->score);
-            put_json(&out, "key", h->key);
-            put_json(&out, "caption", h->caption);
-            put_json(&out, "concepts", h->concepts);
-            vc_str_put(&out, "}\n");
-        } else {
-            vc_str_putf(&out, "%zu,%lld,", i + 1, (long long)h->image_id);
-            vc_str_putf(&out, r->scored ? "%.6f," : ",", h->score);
-            cli_put_csv(&out, h->key);
-            vc_str_putc(&out, ',');
-            cli_put_csv(&out, h->caption);
-            vc_str_putc(&out, ',');
-            cli_put_csv(&out, h->concepts);
-            vc_str_put(&out, "\r\n");
-        }
-    }
-    fwrite(vc_str_get(&out), 1, out.len, stdout);
-    vc_str_finish(&out);
-}
-
-void cli_print_hits(const SearchResult *r, CliFormat format)
-{
-    if (format != CLI_FORMAT_TABLE) {
-        print_lines(r, format);
-        return;
-    }
-    if (r->count == 0) {
-        vc_info("no image matches");
-        return;
-    }
-    CliTable t = {.columns = {{"#", true, false},
-                              {"image", true, false},
-                              {"score", true, false},
-                              {"key", false, true},
-                              {"caption", false, true},
-                              {"concepts", false, true}},
-                  .column_count = 6};
-    for (size_t i = 0; i < r->count; i++) {
-        const SearchHit *h = &r->hits[i];
-        cli_table_putf(&t, "%zu", i + 1);
-        cli_table_putf(&t, "%lld", (long long)h->image_id);
-        cli_table_putf(&t, r->scored ? "%.3f" : "-", h->score);
-        cli_table_put(&t, h->key);
-        cli_table_put(&t, h->caption);
-        cli_table_put(&t, h->concepts);
-    }
-    cli_table_end(&t, stdout, cli_terminal_width());
-    if ((int64_t)r->count < r->matched)
-        vc_info("%zu of %lld matching images; -n shows more", r->count, (long long)r->matched);
 }
 
 // --- list ------------------------------------------------------------------------------------------------------------
@@ -197,17 +124,26 @@ int cmd_concepts_list(int argc, char **argv)
 
 // --- show ------------------------------------------------------------------------------------------------------------
 
-static bool show_concept(VcWorkspace *ws, const char *text, int64_t n, CliFormat format, VcErr *err)
+static bool show_concept(const char *dir, const char *text, int64_t n, CliFormat format, VcErr *err)
 {
+    QueryEngine *engine = NULL;
+    QueryPage page = {0};
     int64_t id;
-    SearchResult result;
-    const SearchTerm term = {SEARCH_CONCEPT, text};
-    const SearchQuery query = {.terms = &term, .term_count = 1, .exclude_image = -1, .limit = (size_t)n};
-    if (!search_find_concept(ws, text, &id, err) || !search_run(ws, &query, &result, err))
-        return false;
-    cli_print_hits(&result, format);
-    search_result_finish(&result);
-    return true;
+    const QueryRequest request = {.filter.with = {&text, 1},
+                                  .limit = (size_t)(n < QUERY_MAX_LIMIT ? n : QUERY_MAX_LIMIT),
+                                  .fields = QUERY_CAPTIONS | QUERY_CONCEPTS};
+    bool ok = query_engine_open(&engine, dir, NULL, err) &&
+              // A concept, not an expression.
+              search_find_concept(query_engine_workspace(engine), text, &id, err) &&
+              query_run(engine, &request, &page, err);
+    if (ok) {
+        cli_print_hits(stdout, &page, &(CliHitsStyle){.format = format, .first = 1});
+        if (format == CLI_FORMAT_TABLE && page.next)
+            vc_info("%zu of %lld matching images; -n shows more", page.count, (long long)page.matched);
+    }
+    query_page_finish(&page);
+    query_engine_close(&engine);
+    return ok;
 }
 
 int cmd_concepts_show(int argc, char **argv)
@@ -223,7 +159,6 @@ int cmd_concepts_show(int argc, char **argv)
                                  {0}};
     CliContext ctx;
     VcErr err = {0};
-    VcWorkspace ws = {0};
     CliFormat format = CLI_FORMAT_TABLE;
     bool shown;
     if (!cli_parse(&ctx, argc, argv, &help, options, &shown, &err))
@@ -232,11 +167,8 @@ int cmd_concepts_show(int argc, char **argv)
         return CLI_OK;
     bool ok = ctx.argc == 1 || vc_fail(&err, VC_ERR_USAGE, "give one concept; put several words in quotes");
     ok = ok && cli_parse_format(format_name, ctx.json, &format, &err) &&
-         vc_workspace_open(&ws, ctx.workspace, VC_DB_READ, &err);
-    if (ok) {
-        ok = show_concept(&ws, ctx.argv[0], n, format, &err);
-        vc_workspace_close(&ws);
-    }
+         (format != CLI_FORMAT_HTML || vc_fail(&err, VC_ERR_USAGE, "use 'vicha query --concept ... --format html'")) &&
+         show_concept(ctx.workspace, ctx.argv[0], n, format, &err);
     cli_context_finish(&ctx);
     return ok ? CLI_OK : cli_error(&err);
 }

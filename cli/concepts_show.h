@@ -9,7 +9,3 @@ int cmd_concepts_list(int argc, char **argv);
 int cmd_concepts_show(int argc, char **argv);
 int cmd_concepts_of(int argc, char **argv);
 int cmd_concepts_train_parser(int argc, char **argv); // concepts_train.c
-
-typedef enum { CLI_FORMAT_TABLE, CLI_FORMAT_JSONL, CLI_FORMAT_CSV, CLI_FORMAT_PATHS } CliFormat;
-bool cli_parse_format(const char *name, bool json, CliFormat *out, VcErr *err);
-void cli_print_hits(const SearchResult *result, CliFormat format);

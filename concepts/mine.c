@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/str.h"
+#include "concepts/postings.h"
 #include "concepts/store.h"
 #include "concepts/vectors.h"
 #include "nn/nn.h"
@@ -367,6 +368,7 @@ bool concepts_mine(VcWorkspace *ws, const ConceptsMineOptions *options, Concepts
     }
     if (ok && (pending > 0 || unfinished))
         ok = finish_run(&s, err);
+    ok = ok && postings_build(ws, err);
     report->images_total = mined + report->images;
 out:
     finish(&s);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Private to concepts/: what the stages share of the database. Threads: one workspace, one thread at a time.
+// What the stages and the query engine share of the database: models and vector files. Threads: one workspace, one
+// thread at a time.
 #pragma once
 
 #include "base/workspace.h"

@@ -134,7 +134,7 @@ check '... with the reason' grep -q 'unterminated string' "$log"
 run 2 'full text with signs' query -w "$ws" --caption "dog's"
 run 2 'full text with a column' query -w "$ws" --caption 'image_id:dog'
 run 2 'nothing to look for' query -w "$ws"
-run 2 'two things to rank by' query -w "$ws" --like 3 a dog
+run 0 'a text and a likeness' query -w "$ws" --like 3 a dog
 run 2 'like nothing known' query -w "$ws" --like "$work/none.jpg"
 run 2 'an unknown format' query -w "$ws" dog --format xml
 run 0 'a long text' query -w "$ws" "$(printf 'a dog %.0s' $(seq 200))" -n 1
