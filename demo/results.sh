@@ -3,12 +3,13 @@
 #
 # Trains ALBEF, ALBEF with concepts, with HITC, with MIM, and with all three, each from SEEDS (3) seeds for MINUTES (10) of
 # training on part B of the demonstration (`make demo` first), and writes the table with mean and spread to FILE
-# (docs/RESULTS.md) and curves to DEMO_OUT/results. The time is turned into steps by a short run of each variant, so that a
-# run depends on the recipe alone and can be stopped and gone on with: run the same command again.
+# (docs/RESULTS.md) and curves to DEMO_OUT/results. The time is turned into steps by the processor time of two short runs
+# of each variant, so that a run depends on the recipe alone, not on what else the machine does, and can be stopped and
+# gone on with: run the same command again.
 set -eu
 build=${1:?usage: sh demo/results.sh BUILD_DIR DEMO_OUT [MINUTES] [SEEDS] [FILE]}
 out=${2:?usage: sh demo/results.sh BUILD_DIR DEMO_OUT [MINUTES] [SEEDS] [FILE]}
-minutes=${3:-10} seeds=${4:-3}
+minutes=${3:-10} seeds=${4:-3} threads=$(getconf _NPROCESSORS_ONLN)
 here=$(cd "$(dirname "$0")" && pwd)
 file=${5:-$here/../docs/RESULTS.md}
 vicha=$build/cli/vicha
@@ -37,32 +38,43 @@ field() {
     sed -n "s/.*\"$1\": *\\([-0-9.eE+]*\\).*/\\1/p" "$2" | tail -n 1
 }
 
+# seconds_of VARIANT STEPS: processor time of a short run, in user and system mode, so that other load does not count
 # shellcheck disable=SC2046,SC2086  # the lists of --set are words
-steps_of() {
-    probe=$runs/probe-$1
-    if [ ! -f "$runs/$1.steps" ]; then
-        "$vicha" train -q demo -w "$work" --out "$probe" --restart $(sets_of $1) --set train.steps=40 --set log.every=10 \
+seconds_of() {
+    (
+        "$vicha" train -q demo -w "$work" --out "$runs/probe-$1" --restart $(sets_of $1) --set train.steps=$2 \
             --set eval.every=0 --set eval.samples=2 >/dev/null
-        # without the first ten, in which memory is met for the first time
-        awk -F'"seconds": ' -v budget="$minutes" '/"loss"/ { split($2, x, "}"); t[++n] = x[1] }
-            END { printf "%d\n", budget * 60 / ((t[n] - t[1]) / 30) }' "$probe/metrics.jsonl" >"$runs/$1.steps"
-        rm -rf "$probe"
+        times
+    ) | awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, x, "m"); s += 60 * x[1] + x[2] } print s }'
+    rm -rf "$runs/probe-$1"
+}
+
+# steps_of VARIANT: what $minutes give it on $threads cores; two runs, so that the start is not counted
+steps_of() {
+    if [ ! -f "$runs/$1.steps" ]; then
+        echo "$(seconds_of $1 10) $(seconds_of $1 60)" |
+            awk -v budget="$minutes" -v threads="$threads" '{ printf "%d\n", budget * 60 * threads * 50 / ($2 - $1) }' \
+                >"$runs/$1.steps"
     fi
     cat "$runs/$1.steps"
 }
 
-# shellcheck disable=SC2046,SC2086
 for variant in $variants; do
-    steps=$(steps_of $variant)
-    seed=1
-    while [ $seed -le "$seeds" ]; do
-        run=$runs/$variant-$seed
+    steps_of $variant >/dev/null
+done
+# Seed by seed: stopped early, it has every variant equally often.
+seed=1
+while [ $seed -le "$seeds" ]; do
+    for variant in $variants; do
+        steps=$(steps_of $variant)
         echo "results: $variant, seed $seed: $steps steps" >&2
-        "$vicha" train demo -w "$work" --out "$run" $(sets_of $variant) --set seed=$seed --set train.steps=$steps \
-            --set eval.every=$((steps / 12 + 1)) --set eval.samples=512 --set log.every=$((steps / 100 + 1)) \
-            --set checkpoint.every=$((steps / 4 + 1)) --set name=$variant-$seed >/dev/null
-        seed=$((seed + 1))
+        # shellcheck disable=SC2046,SC2086
+        "$vicha" train demo -w "$work" --out "$runs/$variant-$seed" $(sets_of $variant) --set seed=$seed \
+            --set train.steps=$steps --set eval.every=$((steps / 12 + 1)) --set eval.samples=512 \
+            --set log.every=$((steps / 100 + 1)) --set checkpoint.every=$((steps / 4 + 1)) \
+            --set name=$variant-$seed >/dev/null
     done
+    seed=$((seed + 1))
 done
 
 # cell KEY VARIANT FORMAT: mean and sample standard deviation over the seeds, "-" where a variant has no such number
@@ -101,12 +113,13 @@ done
     "$vicha" train --plot $curves --metric t2i_r10 --out "$runs/recall.svg" >/dev/null
 
 first=$runs/albef-1
+batch=$(sed -n 's/.*"batch": *\([0-9]*\).*/\1/p' "$first/recipe.json" | head -n 1)
 mkdir -p "$(dirname "$file")"
 {
     echo "# Results"
     echo
     echo "Made by \`sh demo/results.sh $build $out $minutes $seeds\`; do not edit. Each variant trained for $minutes minutes"
-    echo "(as many steps as that gives it) from $seeds seeds on part B of the demonstration's drawn scenes; mean ± standard"
+    echo "of $threads cores (as many steps as that gives it) from $seeds seeds on part B of the demonstration's drawn scenes; mean ± standard"
     echo "deviation over the seeds at the last step. Recall in percent among $(field eval_count "$first/metrics.jsonl")"
     echo "held-out pairs, by the contrastive features alone; a random order reaches $(field chance_r1 "$first/metrics.jsonl")"
     echo "at 1 and $(field chance_r10 "$first/metrics.jsonl") at 10. $(sed -n 's/.*"processor": "\([^"]*\)", "processors": \([0-9]*\).*/Processor: \1, \2 threads./p' "$first/environment.jsonl" | tail -n 1)"
@@ -117,7 +130,7 @@ mkdir -p "$(dirname "$file")"
         name="+ $variant"
         [ $variant = albef ] && name=ALBEF
         [ $variant = all ] && name="all (ViCHA)"
-        echo "| $name | $(cat "$runs/$variant.steps") | $(cell images_per_s $variant %.0f) | $(cell t2i_r1 $variant %.1f) |" \
+        echo "| $name | $(cat "$runs/$variant.steps") | $(awk -v n="$(cat "$runs/$variant.steps")" -v m="$minutes" -v b="$batch" 'BEGIN { printf "%.0f", n * b / m / 60 }') | $(cell t2i_r1 $variant %.1f) |" \
             "$(cell t2i_r10 $variant %.1f) | $(cell i2t_r1 $variant %.1f) | $(cell i2t_r10 $variant %.1f) |" \
             "$(mean_recall $variant) | $(cell eval_loss $variant %.3f) |"
     done
