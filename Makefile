@@ -35,7 +35,7 @@ install: all
 clean:
 	@rm -rf $(BUILD) $(DEMO_OUT)
 
-# For contributors: clang-format 14 (check, format) and clang-tidy 14 (tidy: advice, not yet clean in base/).
+# For contributors: clang-format 14 (check, format) and clang-tidy 14 (tidy).
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 

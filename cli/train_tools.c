@@ -72,9 +72,10 @@ void cli_train_list(const CliContext *ctx)
 bool cli_train_show(const char *name, VcErr *err)
 {
     const TrainBuiltin *found = train_builtin_find(name);
-    if (!found)
+    if (!found) {
         return vc_fail(err, VC_ERR_USAGE, "no recipe '%s' comes with the program ('vicha train --list' names them)",
                        name);
+    }
     fputs(found->text, stdout);
     return true;
 }

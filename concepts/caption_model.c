@@ -314,7 +314,7 @@ static void score(const Table *t, const uint32_t *keys, size_t n, int16_t sum[WI
     uint32_t slots[CAPTION_MAX_FEATURES + 1];
     size_t known = find_known(t, keys, n, slots);
     Short8 low = {0}, high = {0};
-    Byte8 row;
+    Byte8 row = {0};
     if (t->width == 8) {
         for (size_t i = 0; i < known; i++) {
             memcpy(&row, t->weights + slots[i] * 8u, 8);

@@ -61,9 +61,10 @@ static bool add_token(Reader *r, char *line, VcErr *err)
         if (at)
             *at++ = '\0';
     }
-    if (n < FIELDS)
+    if (n < FIELDS) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s', line %zu: %zu fields where %d are expected", r->path, r->line, n,
                        FIELDS);
+    }
     static const char *const roles[] = {"O", "H", "P", "C", "M"};
     int tag = tag_of(field[4]), role = place_of(field[7], roles, sizeof roles / sizeof *roles);
     int64_t offset;
@@ -78,9 +79,10 @@ static bool add_token(Reader *r, char *line, VcErr *err)
         return bad(r, "no token in UTF-8:", "", err);
     Silver *s = r->s;
     SilverCaption *c = &s->captions[s->caption_count];
-    if (c->count == SILVER_MAX_TOKENS)
+    if (c->count == SILVER_MAX_TOKENS) {
         return vc_fail(err, VC_ERR_LIMIT, "'%s', line %zu: a caption of more than %d tokens", r->path, r->line,
                        SILVER_MAX_TOKENS);
+    }
     size_t i = s->token_count++;
     s->tokens = vc_grow(s->tokens, &r->token_cap, i + 1, sizeof *s->tokens);
     r->offsets = vc_grow(r->offsets, &r->offset_cap, i + 1, sizeof *r->offsets);
@@ -107,9 +109,10 @@ static bool end_caption(Reader *r, VcErr *err)
         return true;
     for (size_t i = 0; i < c->count; i++) {
         int32_t head = s->heads[c->begin + i];
-        if (head < -1 || head >= (int32_t)c->count)
+        if (head < -1 || head >= (int32_t)c->count) {
             return vc_fail(err, VC_ERR_FORMAT, "'%s', line %zu: token %zu of the caption before has its head outside",
                            r->path, r->line, i + 1);
+        }
     }
     // A modifier whose noun stands before it. "old and wooden": the second hangs on the first.
     for (size_t i = 0; i < c->count; i++) {

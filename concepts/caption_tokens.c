@@ -457,7 +457,7 @@ void caption_tokens_split(CaptionTokens *out, const char *text, size_t n)
     const char *s = vc_str_get(&out->text);
     size_t *ends = NULL, ends_cap = 0;
     for (size_t at = 0; at < out->text.len;) {
-        size_t begin = at, l, before = out->count;
+        size_t begin = at, l = 1, before = out->count;
         while (at < out->text.len &&
                ((s[at] > ' ' && s[at] < 127) || !is_space_char(char_at(s, out->text.len, at, &l))))
             at += s[at] > ' ' && s[at] < 127 ? 1 : l;

@@ -281,7 +281,7 @@ static void run_first(Job *j)
     Trainer *t = j->t;
     size_t n;
     uint32_t *order = captions_of(j, &n);
-    begin_job(j, (uint64_t)(j->fold + 1));
+    begin_job(j, (uint64_t)j->fold + 1);
     j->p = caption_perceptron_create(classes[j->kind]);
     for (size_t i = 0; i < n; i++)
         walk(j, order[i], COUNT);

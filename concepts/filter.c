@@ -56,9 +56,10 @@ static bool open_clip(VcWorkspace *ws, const char *given, const ConceptsModel *m
         ok = vc_fail(err, VC_ERR_USAGE, "'%s' is not the model that made the vectors ('%s'); give that one with --clip",
                      given ? given : path, model->name);
     }
-    if (ok && clip_info(*clip)->dim != (size_t)model->dim)
+    if (ok && clip_info(*clip)->dim != (size_t)model->dim) {
         ok = vc_fail(err, VC_ERR_FORMAT, "the model's dimension is %zu, the vectors' %lld", clip_info(*clip)->dim,
                      (long long)model->dim);
+    }
     free(path);
     return ok;
 }
@@ -142,8 +143,10 @@ static bool score_all(Scorer *s, const ConceptsModel *model, const char *given, 
             after = s->ids[n - 1];
             ok = (s->clip || open_clip(s->ws, given, model, &s->clip, err)) && score_page(s, n, err);
         }
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             free(s->texts[i]);
+            s->texts[i] = NULL; // an interrupted round would meet them again
+        }
         report->scored += ok ? (int64_t)n : 0;
         vc_progress_add(progress, n, 0);
     }

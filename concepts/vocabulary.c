@@ -107,9 +107,10 @@ static void parse_chunk(void *ctx, size_t begin, size_t end, size_t worker)
             put_found(out, VOCABULARY_OBJECT, false, p.concepts[k], NULL, NULL);
         for (size_t k = 0; b->options->attributes && k < p.attribute_count; k++)
             put_found(out, VOCABULARY_ATTRIBUTE, lower, p.attributes[k].head, p.attributes[k].modifier, NULL);
-        for (size_t k = 0; b->options->relations && k < p.relation_count; k++)
+        for (size_t k = 0; b->options->relations && k < p.relation_count; k++) {
             put_found(out, VOCABULARY_RELATION, lower, p.relations[k].subject, p.relations[k].relation,
                       p.relations[k].object);
+        }
     }
 }
 
@@ -337,9 +338,10 @@ static void add_merged(Build *b)
 {
     VocabularyEntry *entries;
     size_t n = vocabulary_counter_select(b->merged, 0, &entries);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         vocabulary_counter_add_times(b->counter, entries[i].text, strlen(entries[i].text), entries[i].kind,
                                      entries[i].count);
+    }
     free(entries);
 }
 

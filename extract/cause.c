@@ -38,9 +38,10 @@ static const struct {
 
 const char *extract_cause_name(int cause)
 {
-    for (size_t i = 0; i < sizeof causes / sizeof *causes; i++)
+    for (size_t i = 0; i < sizeof causes / sizeof *causes; i++) {
         if ((int)causes[i].cause == cause)
             return causes[i].name;
+    }
     return "unknown";
 }
 

@@ -180,7 +180,7 @@ static bool take(NnPickleMachine *m, size_t n, const uint8_t **bytes)
 static bool take_uint(NnPickleMachine *m, size_t n, uint64_t *out)
 {
     const uint8_t *p = NULL;
-    if (!take(m, n, &p))
+    if (!take(m, n, &p) || !p)
         return false;
     *out = 0;
     for (size_t i = 0; i < n; i++)

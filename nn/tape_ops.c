@@ -197,7 +197,7 @@ static QkvAt parts_of(nn_real *const *in, size_t count, size_t C)
 static void attention_backward(NnTape *t, const NnNode *node)
 {
     const AttentionSaved *saved = node->saved;
-    nn_real *value[3], *grad[3];
+    nn_real *value[3] = {0}, *grad[3] = {0};
     for (size_t i = 0; i < node->count; i++) {
         value[i] = node->in[i]->value;
         grad[i] = nn_tape_grad(t, node->in[i]);

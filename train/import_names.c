@@ -3,7 +3,9 @@
 
 #include "base/str.h"
 
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { NAME = 512 }; // longer names are not ours
@@ -119,10 +121,15 @@ static void find_bert(TrainNamed *out, const NnSafetensors *set, const char *pre
 // "blocks.N.REST" -> N and REST.
 static bool split_block(const char *name, unsigned *layer, const char **rest)
 {
-    int used = 0;
-    if (sscanf(name, "blocks.%5u.%n", layer, &used) != 1 || used == 0)
+    static const char stem[] = "blocks.";
+    char *end;
+    if (!vc_has_prefix(name, stem) || !isdigit((unsigned char)name[sizeof stem - 1]))
         return false;
-    *rest = name + used;
+    const unsigned long n = strtoul(name + sizeof stem - 1, &end, 10);
+    if (*end != '.' || n > 99999)
+        return false;
+    *layer = (unsigned)n;
+    *rest = end + 1;
     return true;
 }
 

@@ -13,8 +13,8 @@ bool vicha_fuses(const TrainRecipe *recipe)
 
 size_t vicha_mim_keep(const TrainRecipe *r)
 {
-    const double side = (double)(r->image_size / r->patch);
-    return (size_t)(side * side * (1 - r->mim_ratio));
+    const int64_t side = r->image_size / r->patch;
+    return (size_t)((double)(side * side) * (1 - r->mim_ratio));
 }
 
 // ---- parameters
