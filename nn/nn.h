@@ -14,6 +14,7 @@
 #include "nn/gemm.h"
 #include "nn/half.h"
 #include "nn/kernels/kernels.h"
+#include "nn/kernels/scan.h"
 #include "nn/ops/ops.h"
 #include "nn/packed.h"
 #include "nn/product.h"
