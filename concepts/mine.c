@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/str.h"
+#include "concepts/mine_top.h"
 #include "concepts/postings.h"
 #include "concepts/store.h"
 #include "concepts/vectors.h"
@@ -14,8 +15,6 @@
 #include <math.h>
 
 enum {
-    BATCH_MAX = 256,      // images scored at once
-    SCORES_MAX = 4 << 20, // ... but no more scores than this
     COMMIT_IMAGES = 4096, // images a transaction
     INT_ONE = 32767,      // stored score of cosine 1
 };
@@ -47,11 +46,12 @@ typedef struct {
     ConceptsMineReport *report;
     VectorsReader *images;
     ConceptsModel model;
-    float *concepts; // [count, dim], unit rows
-    int64_t *ids;    // [count] concept_id of each row of `concepts`, rising
+    VectorsReader *concepts;
+    uint32_t *ids; // [count] concept_id, which is the row of its vector, rising
     size_t count, dim, k;
+    MineTop *scores;
     size_t batch;
-    float *x, *scores, *best;  // [batch, dim], [batch, count], [batch, k]
+    float *x, *best;           // [batch, dim], [batch, k]
     uint32_t *top;             // [batch, k]
     int64_t *image_ids, *rows; // [batch]
     size_t n;
@@ -61,25 +61,22 @@ typedef struct {
 
 static bool load_concepts(Stage *s, VcErr *err)
 {
-    VectorsReader *r = NULL;
     ConceptsModel model = {0};
     int64_t total;
     VcStmt *stmt = NULL;
     bool ok = vc_db_int(s->ws->db, "SELECT count(*) FROM concept", 0, &total, err);
     if (ok && total == 0)
         ok = vc_fail(err, VC_ERR_USAGE, "this workspace has no vocabulary yet; run 'vicha concepts parse' first");
-    ok = ok && concepts_open_vectors(s->ws, "concept", &r, &model, err);
-    if (ok && vectors_reader_rows(r) != (uint64_t)total) {
+    ok = ok && concepts_open_vectors(s->ws, "concept", &s->concepts, &model, err);
+    if (ok && vectors_reader_rows(s->concepts) != (uint64_t)total) {
         ok = vc_fail(err, VC_ERR_USAGE,
                      "%llu of %lld concepts have a vector; run 'vicha concepts embed --clip MODEL' to its end first",
-                     (unsigned long long)vectors_reader_rows(r), (long long)total);
+                     (unsigned long long)vectors_reader_rows(s->concepts), (long long)total);
     }
-    ok = ok && vectors_reader_verify(r, err) &&
+    ok = ok && vectors_reader_verify(s->concepts, err) &&
          vc_db_prepare(s->ws->db, &stmt, "SELECT concept_id FROM concept WHERE NOT removed ORDER BY concept_id", err);
-    if (ok) {
-        s->concepts = vc_alloc_aligned((size_t)total * s->dim, sizeof *s->concepts);
+    if (ok)
         s->ids = vc_alloc((size_t)total, sizeof *s->ids);
-    }
     bool row = true;
     while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
         int64_t id = vc_column_int(stmt, 0);
@@ -88,15 +85,11 @@ static bool load_concepts(Stage *s, VcErr *err)
                          (long long)id, (long long)total);
             break;
         }
-        vectors_reader_floats(r, (uint64_t)id, 1, s->concepts + s->count * s->dim);
-        s->ids[s->count++] = id;
+        s->ids[s->count++] = (uint32_t)id;
     }
-    if (ok)
-        concepts_normalize(s->concepts, s->count, s->dim);
     if (ok && s->count == 0)
         ok = vc_fail(err, VC_ERR_USAGE, "all concepts of this workspace are marked as removed");
     vc_stmt_finish(&stmt);
-    vectors_reader_close(&r);
     concepts_model_finish(&model);
     return ok;
 }
@@ -180,26 +173,15 @@ static void prepare_chunk(void *ctx, size_t begin, size_t end, size_t worker)
     (void)worker;
     for (size_t i = begin; i < end; i++)
         vectors_reader_floats(s->images, (uint64_t)s->rows[i], 1, s->x + i * s->dim);
-    concepts_normalize(s->x + begin * s->dim, end - begin, s->dim);
 }
 
-static void top_chunk(void *ctx, size_t begin, size_t end, size_t worker)
+static bool score_batch(Stage *s, VcErr *err)
 {
-    Stage *s = ctx;
-    (void)worker;
-    for (size_t i = begin; i < end; i++)
-        concepts_top_k(s->scores + i * s->count, s->count, s->k, s->top + i * s->k, s->best + i * s->k);
-}
-
-// Always a whole batch of rows, zeros behind the last image: the product's shape, and with it the rounding of every
-// score, does not depend on how many images there are or where a killed run stopped.
-static void score_batch(Stage *s)
-{
-    memset(s->x + s->n * s->dim, 0, (s->batch - s->n) * s->dim * sizeof *s->x);
     vc_parallel_for(s->options->pool, s->n, 16, prepare_chunk, s);
-    nn_gemm(s->options->pool, NN_PLAIN, NN_TRANSPOSED, s->batch, s->count, s->dim, 1, s->x, s->dim, s->concepts, s->dim,
-            0, s->scores, s->count);
-    vc_parallel_for(s->options->pool, s->n, 4, top_chunk, s);
+    return mine_top_run(s->scores, s->x, s->n, s->k, s->top, s->best) ||
+           vc_fail(err, VC_ERR_FORMAT,
+                   "the vectors of the images are damaged: one of rows %lld to %lld is no direction",
+                   (long long)s->rows[0], (long long)s->rows[s->n - 1]);
 }
 
 static bool next_batch(Stage *s, VcStmt *select, int64_t after, VcErr *err)
@@ -257,11 +239,12 @@ static bool mine_images(Stage *s, int64_t total, VcErr *err)
     int64_t open = 0; // images in the transaction that is open
     bool in_transaction = false;
     for (int64_t after = -1; ok && (ok = next_batch(s, select, after, err)) && s->n > 0;) {
-        score_batch(s);
+        ok = score_batch(s, err);
         vectors_reader_forget(s->images, (uint64_t)(after < 0 ? 0 : after), (uint64_t)s->rows[s->n - 1]);
         after = s->rows[s->n - 1];
-        ok = (in_transaction || vc_db_begin(s->ws->db, err)) && write_batch(s, insert, update, err);
-        in_transaction = true;
+        ok = ok && (in_transaction || vc_db_begin(s->ws->db, err));
+        in_transaction = in_transaction || ok;
+        ok = ok && write_batch(s, insert, update, err);
         open += (int64_t)s->n;
         bool stop = vc_interrupted() != 0;
         if (ok && (open >= COMMIT_IMAGES || stop)) {
@@ -311,10 +294,9 @@ static bool finish_run(Stage *s, VcErr *err)
 static void allocate(Stage *s)
 {
     VC_ASSERT(s->count > 0);
-    size_t fit = SCORES_MAX / s->count;
-    s->batch = fit < 1 ? 1 : fit < BATCH_MAX ? fit : BATCH_MAX;
+    s->scores = mine_top_create(coarse_rows_of(s->concepts), s->ids, s->count, MINE_SLICE_BYTES, s->options->pool);
+    s->batch = mine_top_batch(s->scores);
     s->x = vc_alloc_aligned(s->batch * s->dim, sizeof *s->x);
-    s->scores = vc_alloc_aligned(s->batch * s->count, sizeof *s->scores);
     s->best = vc_alloc(s->batch * s->k, sizeof *s->best);
     s->top = vc_alloc(s->batch * s->k, sizeof *s->top);
     s->image_ids = vc_alloc(s->batch, sizeof *s->image_ids);
@@ -325,10 +307,10 @@ static void finish(Stage *s)
 {
     vectors_reader_close(&s->images);
     concepts_model_finish(&s->model);
-    free(s->concepts);
+    mine_top_destroy(&s->scores);
+    vectors_reader_close(&s->concepts);
     free(s->ids);
     free(s->x);
-    free(s->scores);
     free(s->best);
     free(s->top);
     free(s->image_ids);
@@ -342,7 +324,7 @@ bool concepts_mine(VcWorkspace *ws, const ConceptsMineOptions *options, Concepts
     VC_ASSERT(options->k > 0);
     Stage s = {.ws = ws, .options = options, .report = report};
     int64_t pending = 0, mined = 0, unfinished = 0;
-    bool ok = nn_blas_check(err) && concepts_open_vectors(ws, "image", &s.images, &s.model, err);
+    bool ok = concepts_open_vectors(ws, "image", &s.images, &s.model, err);
     s.dim = ok ? vectors_reader_dim(s.images) : 0;
     ok = ok && load_concepts(&s, err);
     if (!ok)

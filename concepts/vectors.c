@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "concepts/vectors_private.h"
 #include "nn/nn.h"
 
 #include <errno.h>
@@ -24,12 +25,6 @@ static const uint8_t magic[8] = {'V', 'C', 'V', 'E', 'C', 0, 0, 1};
 
 enum { AT_DIM = 8, AT_DTYPE = 12, AT_ROWS = 16, AT_ROW_BYTES = 24, AT_BLOCK_ROWS = 28, AT_HASH = 32, AT_CRC = 64 };
 
-typedef struct {
-    uint32_t dim, dtype, row_bytes;
-    uint64_t rows;
-    uint8_t hash[32];
-} Header;
-
 static uint32_t get32(const uint8_t *p)
 {
     uint32_t v;
@@ -42,25 +37,27 @@ static void put32(uint8_t *p, uint32_t v)
     memcpy(p, &v, sizeof v);
 }
 
-static uint32_t row_bytes_of(size_t dim)
+static uint32_t row_bytes_of(size_t dim, uint32_t dtype)
 {
-    return (uint32_t)((dim * 2 + 63) / 64 * 64);
+    return (uint32_t)((dim * (dtype == VECTORS_F16 ? 2 : 1) + 63) / 64 * 64);
 }
 
-static void header_encode(const Header *h, uint8_t out[VECTORS_HEADER_BYTES])
+void vectors_header_encode(uint8_t out[VECTORS_HEADER_BYTES], size_t dim, uint32_t dtype, size_t row_bytes,
+                           uint64_t rows, const uint8_t hash[32])
 {
     memset(out, 0, VECTORS_HEADER_BYTES);
     memcpy(out, magic, sizeof magic);
-    put32(out + AT_DIM, h->dim);
-    put32(out + AT_DTYPE, h->dtype);
-    memcpy(out + AT_ROWS, &h->rows, 8);
-    put32(out + AT_ROW_BYTES, h->row_bytes);
+    put32(out + AT_DIM, (uint32_t)dim);
+    put32(out + AT_DTYPE, dtype);
+    memcpy(out + AT_ROWS, &rows, 8);
+    put32(out + AT_ROW_BYTES, (uint32_t)row_bytes);
     put32(out + AT_BLOCK_ROWS, VECTORS_BLOCK_ROWS);
-    memcpy(out + AT_HASH, h->hash, 32);
+    memcpy(out + AT_HASH, hash, 32);
     put32(out + AT_CRC, vc_crc32(out, AT_CRC));
 }
 
-static bool header_decode(Header *h, const uint8_t *p, size_t size, const char *path, VcErr *err)
+bool vectors_header_decode(VectorsHeader *h, uint32_t dtype, const uint8_t *p, size_t size, const char *path,
+                           VcErr *err)
 {
     if (size < VECTORS_HEADER_BYTES) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is too short for a vector file: %zu bytes, the header alone has %d",
@@ -70,14 +67,14 @@ static bool header_decode(Header *h, const uint8_t *p, size_t size, const char *
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is no vector file: it does not start with VCVEC 1", path);
     if (get32(p + AT_CRC) != vc_crc32(p, AT_CRC))
         return vc_fail(err, VC_ERR_FORMAT, "'%s' is damaged: the checksum of its header is wrong", path);
-    *h = (Header){get32(p + AT_DIM), get32(p + AT_DTYPE), get32(p + AT_ROW_BYTES), 0, {0}};
+    *h = (VectorsHeader){get32(p + AT_DIM), get32(p + AT_DTYPE), get32(p + AT_ROW_BYTES), 0, {0}};
     memcpy(&h->rows, p + AT_ROWS, 8);
     memcpy(h->hash, p + AT_HASH, 32);
-    if (h->dtype != VECTORS_F16) {
-        return vc_fail(err, VC_ERR_FORMAT, "'%s' holds numbers of type %u; this program reads float16 (1)", path,
-                       h->dtype);
+    if (h->dtype != dtype) {
+        return vc_fail(err, VC_ERR_FORMAT, "'%s' holds numbers of type %u; this program reads %s (%u) here", path,
+                       h->dtype, dtype == VECTORS_F16 ? "float16" : "bytes", dtype);
     }
-    if (h->dim == 0 || h->dim > VECTORS_MAX_DIM || h->row_bytes != row_bytes_of(h->dim) ||
+    if (h->dim == 0 || h->dim > VECTORS_MAX_DIM || h->row_bytes != row_bytes_of(h->dim, dtype) ||
         get32(p + AT_BLOCK_ROWS) != VECTORS_BLOCK_ROWS) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s' has an impossible header: dim %u, %u bytes a row, blocks of %u rows",
                        path, h->dim, h->row_bytes, get32(p + AT_BLOCK_ROWS));
@@ -85,7 +82,17 @@ static bool header_decode(Header *h, const uint8_t *p, size_t size, const char *
     return true;
 }
 
-static bool check_room(const Header *h, uint64_t rows, uint64_t size, const char *path, VcErr *err)
+void vectors_unit(float *x, size_t dim)
+{
+    double sum = 0;
+    for (size_t i = 0; i < dim; i++)
+        sum += (double)x[i] * x[i];
+    const double scale = sum > 0 ? 1 / sqrt(sum) : 0;
+    for (size_t i = 0; i < dim; i++)
+        x[i] = (float)(x[i] * scale);
+}
+
+static bool check_room(const VectorsHeader *h, uint64_t rows, uint64_t size, const char *path, VcErr *err)
 {
     if (rows > h->rows || rows > (UINT64_MAX - VECTORS_HEADER_BYTES) / h->row_bytes ||
         VECTORS_HEADER_BYTES + rows * h->row_bytes > size) {
@@ -103,9 +110,9 @@ static bool check_room(const Header *h, uint64_t rows, uint64_t size, const char
 struct VectorsWriter {
     int fd, crc_fd;
     char *path, *crc_path;
-    Header header;    // .rows: appended so far
-    uint64_t on_disk; // rows handed to the file
-    uint8_t *block;   // the block that is being filled, [VECTORS_BLOCK_ROWS][row_bytes], zeros after the last row
+    VectorsHeader header; // .rows: appended so far
+    uint64_t on_disk;     // rows handed to the file
+    uint8_t *block;       // the block that is being filled, [VECTORS_BLOCK_ROWS][row_bytes], zeros after the last row
 };
 
 static bool pwrite_all(int fd, const void *data, size_t n, uint64_t at, const char *path, VcErr *err)
@@ -142,7 +149,7 @@ static bool pread_all(int fd, void *data, size_t n, uint64_t at, const char *pat
     return true;
 }
 
-static uint64_t row_at(const Header *h, uint64_t row)
+static uint64_t row_at(const VectorsHeader *h, uint64_t row)
 {
     return VECTORS_HEADER_BYTES + row * h->row_bytes;
 }
@@ -152,11 +159,12 @@ static bool continue_file(VectorsWriter *w, uint64_t rows, VcErr *err)
 {
     uint8_t bytes[VECTORS_HEADER_BYTES];
     struct stat st, crc;
-    Header h = {0};
+    VectorsHeader h = {0};
     if (fstat(w->fd, &st) != 0 || fstat(w->crc_fd, &crc) != 0)
         return vc_fail_errno(err, "cannot examine '%s'", w->path);
     size_t have = st.st_size < VECTORS_HEADER_BYTES ? (size_t)st.st_size : VECTORS_HEADER_BYTES;
-    if (!pread_all(w->fd, bytes, have, 0, w->path, err) || !header_decode(&h, bytes, have, w->path, err) ||
+    if (!pread_all(w->fd, bytes, have, 0, w->path, err) ||
+        !vectors_header_decode(&h, VECTORS_F16, bytes, have, w->path, err) ||
         !check_room(&h, rows, (uint64_t)st.st_size, w->path, err))
         return false;
     if (h.dim != w->header.dim || memcmp(h.hash, w->header.hash, 32) != 0) {
@@ -173,7 +181,7 @@ static bool continue_file(VectorsWriter *w, uint64_t rows, VcErr *err)
         return false;
     if (ftruncate(w->fd, (off_t)row_at(&h, rows)) != 0 || ftruncate(w->crc_fd, (off_t)(4 * full)) != 0)
         return vc_fail_errno(err, "cannot shorten '%s'", w->path);
-    // Header, zeros after the last row and the last checksum are put right at once, whatever a killed run left.
+    // VectorsHeader, zeros after the last row and the last checksum are put right at once, whatever a killed run left.
     w->header.rows = rows;
     w->on_disk = full * VECTORS_BLOCK_ROWS;
     uint64_t now;
@@ -186,7 +194,8 @@ bool vectors_writer_open(VectorsWriter **out, const char *path, size_t dim, cons
     VC_ASSERT(dim > 0 && dim <= VECTORS_MAX_DIM);
     VectorsWriter *w = vc_calloc(1, sizeof *w);
     w->fd = w->crc_fd = -1;
-    w->header = (Header){.dim = (uint32_t)dim, .dtype = VECTORS_F16, .row_bytes = row_bytes_of(dim)};
+    w->header =
+        (VectorsHeader){.dim = (uint32_t)dim, .dtype = VECTORS_F16, .row_bytes = row_bytes_of(dim, VECTORS_F16)};
     memcpy(w->header.hash, model_hash, 32);
     w->block = vc_calloc(VECTORS_BLOCK_ROWS, w->header.row_bytes);
     w->path = vc_strdup(path);
@@ -214,7 +223,7 @@ bool vectors_writer_open(VectorsWriter **out, const char *path, size_t dim, cons
 // Rows of the current block that the file does not have yet, and the block's checksum.
 static bool flush_block(VectorsWriter *w, VcErr *err)
 {
-    const Header *h = &w->header;
+    const VectorsHeader *h = &w->header;
     if (w->on_disk == h->rows)
         return true;
     uint64_t number = w->on_disk / VECTORS_BLOCK_ROWS, first = number * VECTORS_BLOCK_ROWS;
@@ -238,7 +247,7 @@ static bool inverse_norm(const float *x, size_t dim, double *out)
 
 bool vectors_writer_append(VectorsWriter *w, const float *x, size_t n, VcErr *err)
 {
-    Header *h = &w->header;
+    VectorsHeader *h = &w->header;
     double scale;
     for (size_t i = 0; i < n; i++) {
         if (!inverse_norm(x + i * h->dim, h->dim, &scale)) {
@@ -267,7 +276,8 @@ bool vectors_writer_append(VectorsWriter *w, const float *x, size_t n, VcErr *er
 bool vectors_writer_sync(VectorsWriter *w, uint64_t *rows, VcErr *err)
 {
     uint8_t bytes[VECTORS_HEADER_BYTES];
-    header_encode(&w->header, bytes);
+    const VectorsHeader *h = &w->header;
+    vectors_header_encode(bytes, h->dim, h->dtype, h->row_bytes, h->rows, h->hash);
     uint64_t blocks = (w->header.rows + VECTORS_BLOCK_ROWS - 1) / VECTORS_BLOCK_ROWS;
     if (!flush_block(w, err) || !pwrite_all(w->fd, bytes, sizeof bytes, 0, w->path, err))
         return false;
@@ -301,7 +311,7 @@ void vectors_writer_close(VectorsWriter **writer)
 struct VectorsReader {
     VcMap map;
     char *path;
-    Header header;
+    VectorsHeader header;
     uint64_t rows; // in use, at most header.rows
 };
 
@@ -310,7 +320,8 @@ bool vectors_reader_open(VectorsReader **out, const char *path, uint64_t rows, V
     VectorsReader *r = vc_calloc(1, sizeof *r);
     r->path = vc_strdup(path);
     r->rows = rows;
-    bool ok = vc_map_open(&r->map, path, err) && header_decode(&r->header, r->map.data, r->map.size, path, err) &&
+    bool ok = vc_map_open(&r->map, path, err) &&
+              vectors_header_decode(&r->header, VECTORS_F16, r->map.data, r->map.size, path, err) &&
               check_room(&r->header, rows, r->map.size, path, err);
     if (!ok)
         vectors_reader_close(&r);
@@ -339,9 +350,19 @@ uint64_t vectors_reader_rows(const VectorsReader *r)
     return r->rows;
 }
 
+size_t vectors_reader_row_bytes(const VectorsReader *r)
+{
+    return r->header.row_bytes;
+}
+
 const uint8_t *vectors_reader_model(const VectorsReader *r)
 {
     return r->header.hash;
+}
+
+const void *vectors_reader_data(const VectorsReader *r)
+{
+    return r->map.data + row_at(&r->header, 0);
 }
 
 const uint16_t *vectors_reader_row(const VectorsReader *r, uint64_t row)
@@ -363,6 +384,27 @@ void vectors_reader_forget(const VectorsReader *r, uint64_t begin, uint64_t end)
     size_t to = (size_t)row_at(&r->header, end < r->rows ? end : r->rows) / page * page;
     if (to > from)
         madvise((void *)(uintptr_t)(r->map.data + from), to - from, MADV_DONTNEED); // only advice: failing is harmless
+}
+
+uint32_t vectors_fingerprint(const VectorsReader *r, uint64_t rows)
+{
+    const uint64_t full = rows / VECTORS_BLOCK_ROWS, first = full * VECTORS_BLOCK_ROWS;
+    VcStr path = {0}, all = {0};
+    vc_str_putf(&path, "%s.crc", r->path);
+    VcMap crc = {0};
+    VcErr none = {0};
+    // Without its checksums a file has a number of its own: what was derived from it is made again.
+    if (vc_map_open(&crc, path.data, &none) && crc.size / 4 >= full)
+        vc_str_putn(&all, (const char *)crc.data, (size_t)full * 4);
+    const uint32_t rest =
+        vc_crc32(r->map.data + row_at(&r->header, first), (size_t)(rows - first) * r->header.row_bytes);
+    vc_str_putn(&all, (const char *)&rest, sizeof rest);
+    vc_str_putn(&all, (const char *)&rows, sizeof rows);
+    const uint32_t number = vc_crc32(all.data, all.len);
+    vc_map_close(&crc);
+    vc_str_finish(&path);
+    vc_str_finish(&all);
+    return number;
 }
 
 // The last block is written again with every sync, so a newer, uncommitted version may lie there: it is compared only

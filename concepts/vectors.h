@@ -34,7 +34,9 @@ bool vectors_reader_open(VectorsReader **out, const char *path, uint64_t rows, V
 void vectors_reader_close(VectorsReader **r); // NULL allowed; clears
 size_t vectors_reader_dim(const VectorsReader *r);
 uint64_t vectors_reader_rows(const VectorsReader *r);
+size_t vectors_reader_row_bytes(const VectorsReader *r);                  // from one row to the next
 const uint8_t *vectors_reader_model(const VectorsReader *r);              // 32 bytes
+const void *vectors_reader_data(const VectorsReader *r);                  // row 0
 const uint16_t *vectors_reader_row(const VectorsReader *r, uint64_t row); // [dim] float16, borrowed from the map
 // Rows [begin, begin + n) as floats, x: [n, dim].
 void vectors_reader_floats(const VectorsReader *r, uint64_t begin, size_t n, float *x);

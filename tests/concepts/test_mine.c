@@ -290,7 +290,7 @@ static void going_on_gives_the_same_rows(void **state)
     ConceptsMineOptions o = {.k = 7, .pool = f->pool};
     make_model(f);
     make_concepts(f, 150, false);
-    make_images(f, 0, 600);
+    make_images(f, 0, 2600);
     assert_ok(concepts_mine(&f->ws, &o, &report, err));
     char *whole = dump(f);
 
@@ -302,14 +302,14 @@ static void going_on_gives_the_same_rows(void **state)
     o.pool = NULL;
     assert_ok(concepts_mine(&f->ws, &o, &report, err));
     assert_int_equal(report.images, 101);
-    make_images(f, 101, 600);
+    make_images(f, 101, 2600);
     vc_interrupt_raise(2);
     assert_error(concepts_mine(&f->ws, &o, &report, err), "interrupted");
     vc_interrupt_raise(0);
-    assert_true(report.images > 0 && report.images < 499);
+    assert_true(report.images > 0 && report.images < 2499);
     int64_t done = report.images;
     assert_ok(concepts_mine(&f->ws, &o, &report, err));
-    assert_int_equal(report.images, 499 - done);
+    assert_int_equal(report.images, 2499 - done);
     char *parts = dump(f);
     assert_string_equal(whole, parts);
     assert_ok(concepts_mine(&f->ws, &o, &report, err));
@@ -319,8 +319,8 @@ static void going_on_gives_the_same_rows(void **state)
     assert_int_equal(runs, 1);
     o.k = 3; // another run takes the place of this one
     assert_ok(concepts_mine(&f->ws, &o, &report, err));
-    assert_int_equal(report.images, 600);
-    check_against_reference(f, 600, 150, 3, false);
+    assert_int_equal(report.images, 2600);
+    check_against_reference(f, 2600, 150, 3, false);
     free(whole);
     free(parts);
 }

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+#include "concepts/nearest.h"
+
+#include "base/mem.h"
+#include "concepts/coarse.h"
+#include "concepts/vectors_i8.h"
+#include "nn/nn.h"
+
+#include <math.h>
+
+enum {
+    PIECE = 1024,    // rows a worker takes at once: divides a block
+    GROUP = 64,      // queries that share a scan
+    FEW_PERCENT = 2, // allowed rows below this share are scored one by one
+    MANY = 16,       // a limit over a MANY-th of the rows: bytes would leave nothing out
+};
+
+struct Nearest {
+    const VectorsReader *rows;
+    CoarseRows fine; // the same
+    VectorsBytes *bytes;
+};
+
+bool nearest_open(Nearest **out, const VectorsReader *rows, const char *bytes_path, const char **notice, VcErr *err)
+{
+    *out = NULL;
+    if (notice)
+        *notice = NULL;
+    if (vectors_reader_rows(rows) >= UINT32_MAX)
+        return vc_fail(err, VC_ERR_LIMIT, "a search goes over fewer than 2^32 - 1 vectors");
+    Nearest *n = vc_calloc(1, sizeof *n);
+    n->rows = rows;
+    n->fine = coarse_rows_of(rows);
+    VcErr damaged = {0};
+    const bool ok = !bytes_path || vectors_bytes_open(&n->bytes, bytes_path, rows, &damaged);
+    if (notice && bytes_path && (!ok || !n->bytes)) {
+        *notice = ok ? "there is no file of bytes for these vectors: float16 is scanned; 'vicha index-vectors' makes it"
+                     : "the file of bytes is damaged: float16 is scanned; 'vicha index-vectors' makes it again";
+    }
+    *out = n;
+    return true;
+}
+
+void nearest_close(Nearest **nearest)
+{
+    if (!nearest || !*nearest)
+        return;
+    vectors_bytes_close(&(*nearest)->bytes);
+    free(*nearest);
+    *nearest = NULL;
+}
+
+uint64_t nearest_byte_rows(const Nearest *n)
+{
+    return n->bytes ? vectors_bytes_rows(n->bytes) : 0;
+}
+
+// --- one group of queries --------------------------------------------------------------------------------------------
+
+typedef struct {
+    CoarsePick *picks; // [count] of one worker
+    CoarseScratch scratch;
+    uint64_t fine;
+} Worker;
+
+typedef struct {
+    const Nearest *n;
+    const NearestQuestion *q;
+    CoarseQueries queries;
+    Worker *workers;
+    uint64_t rows, bytes; // rows in all; the first `bytes` of them by bytes
+    uint32_t *list;       // the allowed rows, where they are few
+    size_t listed;
+    CoarsePick *picks; // [count], of all workers
+    size_t *starts;    // [count + 1]: items of the picks, one behind the other
+} Search;
+
+// Scores of float16 rows [begin, begin + n), n up to COARSE_SCORES.
+static void scan_fine(Search *s, Worker *w, uint64_t begin, size_t n)
+{
+    float scores[COARSE_SCORES];
+    for (size_t i = 0; i < s->queries.count; i++) {
+        coarse_scores(&s->n->fine, begin, n, s->queries.unit + i * s->queries.dim, scores);
+        for (size_t r = 0; r < n; r++) {
+            if (scores[r] >= w->picks[i].least && coarse_allowed(s->q->allowed, begin + r))
+                coarse_pick_add(&w->picks[i], (CoarseItem){(uint32_t)(begin + r), scores[r], scores[r]});
+        }
+    }
+    w->fine += n;
+}
+
+static bool any_allowed(const uint64_t *allowed, uint64_t begin, uint64_t end)
+{
+    for (uint64_t i = begin / 64; allowed && i <= (end - 1) / 64; i++) {
+        if (allowed[i] != 0)
+            return true;
+    }
+    return allowed == NULL;
+}
+
+static void scan_piece(void *ctx, size_t first, size_t last, size_t worker)
+{
+    Search *s = ctx;
+    Worker *w = &s->workers[worker];
+    for (size_t p = first; p < last; p++) {
+        const uint64_t begin = (uint64_t)p * PIECE, end = begin + PIECE < s->rows ? begin + PIECE : s->rows;
+        if (!any_allowed(s->q->allowed, begin, end))
+            continue;
+        const uint64_t bytes = end < s->bytes ? end : s->bytes < begin ? begin : s->bytes;
+        if (bytes > begin) {
+            const CoarseBlock b = vectors_bytes_block(s->n->bytes, begin, (size_t)(bytes - begin));
+            coarse_scan(&b, &s->queries, 0, s->queries.count, w->picks, s->q->allowed, &w->scratch);
+        }
+        for (uint64_t at = bytes; at < end; at += COARSE_SCORES)
+            scan_fine(s, w, at, end - at < COARSE_SCORES ? (size_t)(end - at) : COARSE_SCORES);
+    }
+}
+
+static void score_listed(void *ctx, size_t begin, size_t end, size_t worker)
+{
+    Search *s = ctx;
+    for (size_t i = begin; i < end; i++)
+        scan_fine(s, &s->workers[worker], s->list[i], 1);
+}
+
+// Items whose score is not known yet get it.
+static void score_items(void *ctx, size_t begin, size_t end, size_t worker)
+{
+    Search *s = ctx;
+    size_t query = 0;
+    for (size_t i = begin; i < end; i++) {
+        while (i >= s->starts[query + 1])
+            query++;
+        CoarseItem *item = &s->picks[query].items[i - s->starts[query]];
+        if (item->low == item->high)
+            continue;
+        item->low = item->high = coarse_score(&s->n->fine, item->row, s->queries.unit + query * s->queries.dim);
+        s->workers[worker].fine++;
+    }
+}
+
+static void merge(Search *s, size_t threads)
+{
+    const size_t count = s->queries.count;
+    for (size_t i = 0; i < count; i++) {
+        CoarsePick *p = &s->picks[i];
+        coarse_pick_begin(p, s->q->limit, s->q->least);
+        for (size_t t = 0; t < threads; t++) {
+            const CoarsePick *part = &s->workers[t].picks[i];
+            p->least = part->least > p->least ? part->least : p->least;
+        }
+        for (size_t t = 0; t < threads; t++) {
+            const CoarsePick *part = &s->workers[t].picks[i];
+            for (size_t k = 0; k < part->count; k++)
+                coarse_pick_add(p, part->items[k]);
+        }
+        coarse_pick_prune(p);
+        s->starts[i + 1] = s->starts[i] + p->count;
+    }
+    vc_parallel_for(s->q->pool, s->starts[count], 32, score_items, s);
+}
+
+static void keep_hits(const Search *s, NearestAnswer *answer, size_t from)
+{
+    for (size_t i = 0; i < s->queries.count; i++) {
+        CoarsePick *p = &s->picks[i];
+        p->least = s->q->least;
+        coarse_pick_sort(p);
+        answer->found[from + i] = p->count;
+        for (size_t k = 0; k < p->count; k++)
+            answer->hits[(from + i) * answer->stride + k] = (NearestHit){p->items[k].row, p->items[k].low};
+    }
+}
+
+static void search_group(Search *s, NearestAnswer *answer, size_t from)
+{
+    const size_t threads = vc_pool_threads(s->q->pool);
+    for (size_t t = 0; t < threads; t++) {
+        for (size_t i = 0; i < s->queries.count; i++)
+            coarse_pick_begin(&s->workers[t].picks[i], s->q->limit, s->q->least);
+    }
+    if (s->list) {
+        vc_parallel_for(s->q->pool, s->listed, 64, score_listed, s);
+    } else {
+        vc_parallel_for(s->q->pool, (size_t)((s->rows + PIECE - 1) / PIECE), 1, scan_piece, s);
+    }
+    merge(s, threads);
+    keep_hits(s, answer, from);
+}
+
+static uint64_t count_allowed(const uint64_t *allowed, uint64_t rows)
+{
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < rows / 64; i++)
+        n += (uint64_t)__builtin_popcountll(allowed[i]);
+    if (rows % 64)
+        n += (uint64_t)__builtin_popcountll(allowed[rows / 64] & ((1ULL << rows % 64) - 1));
+    return n;
+}
+
+static void list_allowed(Search *s, uint64_t n)
+{
+    s->list = vc_alloc((size_t)n + 1, sizeof *s->list);
+    for (uint64_t i = 0; i < (s->rows + 63) / 64; i++) {
+        for (uint64_t bits = s->q->allowed[i]; bits != 0; bits &= bits - 1) {
+            const uint64_t row = i * 64 + (uint64_t)__builtin_ctzll(bits);
+            if (row < s->rows)
+                s->list[s->listed++] = (uint32_t)row;
+        }
+    }
+}
+
+static void begin_search(Search *s, size_t group, size_t threads)
+{
+    s->workers = vc_calloc(threads, sizeof *s->workers);
+    for (size_t t = 0; t < threads; t++) {
+        s->workers[t].picks = vc_calloc(group, sizeof(CoarsePick));
+        coarse_scratch_create(&s->workers[t].scratch, s->queries.width);
+    }
+    s->picks = vc_calloc(group, sizeof *s->picks);
+    s->starts = vc_calloc(group + 1, sizeof *s->starts);
+}
+
+static void end_search(Search *s, size_t group, size_t threads)
+{
+    for (size_t t = 0; t < threads; t++) {
+        for (size_t i = 0; i < group; i++)
+            coarse_pick_finish(&s->workers[t].picks[i]);
+        free(s->workers[t].picks);
+        coarse_scratch_destroy(&s->workers[t].scratch);
+    }
+    for (size_t i = 0; i < group; i++)
+        coarse_pick_finish(&s->picks[i]);
+    free(s->workers);
+    free(s->picks);
+    free(s->starts);
+    free(s->list);
+    coarse_queries_destroy(&s->queries);
+}
+
+bool nearest_find(const Nearest *n, const NearestQuestion *q, NearestAnswer *answer, VcErr *err)
+{
+    VC_ASSERT(q->limit > 0);
+    const size_t threads = vc_pool_threads(q->pool), group = q->count < GROUP ? q->count : GROUP;
+    const size_t dim = vectors_reader_dim(n->rows);
+    Search s = {.n = n, .q = q, .rows = vectors_reader_rows(n->rows)};
+    const uint64_t allowed = q->allowed ? count_allowed(q->allowed, s.rows) : s.rows;
+    *answer = (NearestAnswer){.stride = q->limit < allowed ? q->limit : (size_t)allowed};
+    answer->found = vc_calloc(q->count + 1, sizeof *answer->found);
+    answer->hits = vc_alloc(q->count * answer->stride + 1, sizeof *answer->hits);
+    s.bytes = n->bytes && !q->exact && q->limit < allowed / MANY ? vectors_bytes_rows(n->bytes) : 0;
+    if (q->count == 0 || allowed == 0)
+        return true;
+    if (q->allowed && allowed < s.rows / 100 * FEW_PERCENT)
+        list_allowed(&s, allowed);
+    coarse_queries_create(&s.queries, group, dim, 1.01F);
+    begin_search(&s, group, threads);
+    bool ok = true;
+    for (size_t from = 0; ok && from < q->count; from += GROUP) {
+        const size_t count = q->count - from < GROUP ? q->count - from : GROUP;
+        ok = coarse_queries_set(&s.queries, q->vectors + from * dim, count) ||
+             vc_fail(err, VC_ERR_USAGE, "a vector to search with is zero or not finite: it has no direction");
+        if (ok)
+            search_group(&s, answer, from);
+    }
+    for (size_t t = 0; t < threads; t++)
+        answer->fine += s.workers[t].fine;
+    end_search(&s, group, threads);
+    if (!ok)
+        nearest_answer_finish(answer);
+    return ok;
+}
+
+void nearest_answer_finish(NearestAnswer *answer)
+{
+    free(answer->hits);
+    free(answer->found);
+    *answer = (NearestAnswer){0};
+}

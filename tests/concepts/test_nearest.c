@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: MIT
+// Vector search: by bytes and by float16 the same hits to the last bit, and those of a plain loop; filters, ties,
+// stale and damaged files of bytes.
+#include "concepts/nearest.h"
+
+#include "base/file.h"
+#include "base/rng.h"
+#include "concepts/vectors_i8.h"
+#include "nn/nn.h"
+#include "tests/support/test.h"
+
+enum { DIM = 100, ROWS = 9000, QUERIES = 40 };
+
+static const uint8_t model[32] = {1, 2, 3};
+
+typedef enum { LOOSE, CLUSTERED, OUTLIERS, KINDS } Kind;
+
+static float normal(VcRng *rng)
+{
+    float s = 0;
+    for (int i = 0; i < 6; i++)
+        s += (float)vc_rng_uniform(rng) - 0.5F;
+    return s;
+}
+
+// Rows in groups around 20 centres, or with two channels far larger than the others as CLIP has them. Every 97th row
+// is the one before it again.
+static float *make_rows(Kind kind, size_t rows, uint64_t seed)
+{
+    VcRng rng;
+    vc_rng_seed(&rng, seed);
+    float centres[20][DIM], *x = vc_alloc(rows * DIM, sizeof *x);
+    for (size_t c = 0; c < 20; c++) {
+        for (size_t i = 0; i < DIM; i++)
+            centres[c][i] = normal(&rng);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t i = 0; i < DIM; i++) {
+            float v = normal(&rng);
+            if (kind == CLUSTERED)
+                v = centres[r % 20][i] + 0.3F * v;
+            if (kind == OUTLIERS && i < 2)
+                v = 12 + v;
+            x[r * DIM + i] = r % 97 == 96 ? x[(r - 1) * DIM + i] : v;
+        }
+    }
+    return x;
+}
+
+typedef struct {
+    char *folder, *path, *bytes;
+    VectorsReader *reader;
+    Nearest *nearest, *plain; // with and without the bytes
+} Fixture;
+
+static void write_rows(const char *path, const float *x, size_t n)
+{
+    VectorsWriter *w = NULL;
+    uint64_t rows;
+    assert_ok(vectors_writer_open(&w, path, DIM, model, 0, err));
+    assert_ok(vectors_writer_append(w, x, n, err));
+    assert_ok(vectors_writer_sync(w, &rows, err));
+    vectors_writer_close(&w);
+    assert_int_equal(rows, n);
+}
+
+static void open_fixture(Fixture *f, Kind kind, size_t rows)
+{
+    f->folder = test_temp_folder();
+    f->path = vc_path_join(f->folder, "image-m.f16");
+    f->bytes = vectors_bytes_path(f->path);
+    assert_true(vc_has_suffix(f->bytes, "/image-m.i8"));
+    float *x = make_rows(kind, rows, 1);
+    write_rows(f->path, x, rows);
+    free(x);
+    assert_ok(vectors_reader_open(&f->reader, f->path, rows, err));
+    const char *notice;
+    assert_ok(nearest_open(&f->plain, f->reader, f->bytes, &notice, err));
+    assert_non_null(notice);
+    assert_int_equal(nearest_byte_rows(f->plain), 0);
+    assert_ok(vectors_bytes_build(f->bytes, f->reader, NULL, err));
+    assert_ok(nearest_open(&f->nearest, f->reader, f->bytes, &notice, err));
+    assert_null(notice);
+    assert_int_equal(nearest_byte_rows(f->nearest), rows);
+}
+
+static void close_fixture(Fixture *f)
+{
+    nearest_close(&f->nearest);
+    nearest_close(&f->plain);
+    vectors_reader_close(&f->reader);
+    test_temp_remove(&f->folder);
+    free(f->path);
+    free(f->bytes);
+}
+
+static float *make_queries(Kind kind, size_t n)
+{
+    float *q = make_rows(kind, n, 2);
+    for (size_t i = 0; i < DIM; i++)
+        q[i] *= 1e-4F; // length does not count
+    return q;
+}
+
+static void assert_same(const NearestAnswer *a, const NearestAnswer *b, size_t count)
+{
+    assert_int_equal(a->stride, b->stride);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(a->found[i], b->found[i]);
+        for (size_t k = 0; k < a->found[i]; k++) {
+            const NearestHit *x = &a->hits[i * a->stride + k], *y = &b->hits[i * b->stride + k];
+            assert_int_equal(x->row, y->row);
+            assert_memory_equal(&x->score, &y->score, sizeof x->score);
+        }
+    }
+}
+
+// The hits against cosines in double: none outside is better, order and scores are right.
+static void check_answer(const Fixture *f, const NearestQuestion *q, const NearestAnswer *a)
+{
+    const size_t rows = (size_t)vectors_reader_rows(f->reader);
+    float *x = vc_alloc(rows * DIM, sizeof *x);
+    double *cosine = vc_alloc(rows, sizeof *cosine);
+    bool *hit = vc_alloc(rows, sizeof *hit);
+    vectors_reader_floats(f->reader, 0, rows, x);
+    for (size_t i = 0; i < q->count; i++) {
+        double norm = 0;
+        size_t wanted = 0;
+        for (size_t k = 0; k < DIM; k++)
+            norm += (double)q->vectors[i * DIM + k] * q->vectors[i * DIM + k];
+        for (size_t r = 0; r < rows; r++) {
+            double sum = 0, own = 0;
+            for (size_t k = 0; k < DIM; k++) {
+                sum += (double)x[r * DIM + k] * q->vectors[i * DIM + k];
+                own += (double)x[r * DIM + k] * x[r * DIM + k];
+            }
+            cosine[r] = sum / sqrt(own * norm);
+            hit[r] = false;
+            wanted += (!q->allowed || (q->allowed[r / 64] >> r % 64 & 1)) && cosine[r] >= q->least;
+        }
+        assert_int_equal(a->found[i], wanted < q->limit ? wanted : q->limit);
+        double worst = INFINITY;
+        for (size_t k = 0; k < a->found[i]; k++) {
+            const NearestHit *h = &a->hits[i * a->stride + k];
+            assert_close(h->score, cosine[h->row], 1e-6);
+            assert_false(hit[h->row]);
+            hit[h->row] = true;
+            worst = cosine[h->row] < worst ? cosine[h->row] : worst;
+            assert_true(!q->allowed || (q->allowed[h->row / 64] >> h->row % 64 & 1));
+            if (k > 0)
+                assert_true(h[-1].score > h->score || (h[-1].score == h->score && h[-1].row < h->row));
+        }
+        for (size_t r = 0; r < rows && a->found[i] == q->limit; r++)
+            assert_true(hit[r] || (q->allowed && !(q->allowed[r / 64] >> r % 64 & 1)) || cosine[r] <= worst + 1e-6);
+    }
+    free(x);
+    free(cosine);
+    free(hit);
+}
+
+static void ask(const Fixture *f, NearestQuestion *q)
+{
+    NearestAnswer coarse, plain, exact;
+    assert_ok(nearest_find(f->nearest, q, &coarse, err));
+    assert_ok(nearest_find(f->plain, q, &plain, err));
+    q->exact = true;
+    assert_ok(nearest_find(f->nearest, q, &exact, err));
+    q->exact = false;
+    assert_same(&coarse, &plain, q->count);
+    assert_same(&coarse, &exact, q->count);
+    check_answer(f, q, &coarse);
+    nearest_answer_finish(&coarse);
+    nearest_answer_finish(&plain);
+    nearest_answer_finish(&exact);
+}
+
+static void test_answers(void **state)
+{
+    (void)state;
+    static const size_t limits[] = {1, 10, 100, ROWS, 3 * ROWS};
+    for (Kind kind = 0; kind < KINDS; kind++) {
+        Fixture f;
+        open_fixture(&f, kind, ROWS);
+        float *queries = make_queries(kind, QUERIES);
+        for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+            NearestQuestion q = {
+                .vectors = queries, .count = limits[i] > 100 ? 2 : QUERIES, .limit = limits[i], .least = -INFINITY};
+            ask(&f, &q);
+            q.count = 1;
+            ask(&f, &q);
+            q.least = kind == LOOSE ? 0.2F : 0.9F;
+            ask(&f, &q);
+            q.least = 2;
+            ask(&f, &q);
+        }
+        free(queries);
+        close_fixture(&f);
+    }
+}
+
+// Most rows need no float16: the bytes are really used.
+static void test_leaves_out(void **state)
+{
+    (void)state;
+    Fixture f;
+    open_fixture(&f, LOOSE, ROWS);
+    float *queries = make_queries(LOOSE, QUERIES);
+    NearestQuestion q = {.vectors = queries, .count = QUERIES, .limit = 10, .least = -INFINITY};
+    NearestAnswer a;
+    assert_ok(nearest_find(f.nearest, &q, &a, err));
+    assert_true(a.fine >= (uint64_t)QUERIES * 10 && a.fine < (uint64_t)QUERIES * ROWS / 20);
+    nearest_answer_finish(&a);
+    free(queries);
+    close_fixture(&f);
+}
+
+static void test_filters(void **state)
+{
+    (void)state;
+    Fixture f;
+    open_fixture(&f, CLUSTERED, ROWS);
+    float *queries = make_queries(CLUSTERED, QUERIES);
+    uint64_t allowed[ROWS / 64 + 1];
+    static const uint64_t every[] = {1, 2, 7, 49, 51, 1000, ROWS};
+    for (size_t e = 0; e < sizeof every / sizeof every[0]; e++) {
+        memset(allowed, 0, sizeof allowed);
+        for (uint64_t r = 0; r < ROWS; r += every[e])
+            allowed[r / 64] |= 1ULL << r % 64;
+        allowed[ROWS / 64] |= ~0ULL << ROWS % 64; // rows that do not exist are not found
+        NearestQuestion q = {.vectors = queries, .count = 5, .limit = 20, .allowed = allowed, .least = -INFINITY};
+        ask(&f, &q);
+        q.count = 1;
+        q.least = 0.8F;
+        ask(&f, &q);
+    }
+    memset(allowed, 0, sizeof allowed);
+    NearestQuestion q = {.vectors = queries, .count = 2, .limit = 20, .allowed = allowed, .least = -INFINITY};
+    NearestAnswer a;
+    assert_ok(nearest_find(f.nearest, &q, &a, err));
+    assert_int_equal(a.found[0] + a.found[1], 0);
+    nearest_answer_finish(&a);
+    free(queries);
+    close_fixture(&f);
+}
+
+// Bits depend neither on the threads nor on the queries beside.
+static void test_same_bits(void **state)
+{
+    (void)state;
+    enum { MANY = 150 };
+    Fixture f;
+    open_fixture(&f, CLUSTERED, ROWS);
+    float *queries = make_queries(CLUSTERED, MANY);
+    NearestQuestion q = {.vectors = queries, .count = MANY, .limit = 15, .least = -INFINITY};
+    NearestAnswer all;
+    assert_ok(nearest_find(f.nearest, &q, &all, err));
+    for (size_t threads = 2; threads <= 3; threads++) {
+        NearestAnswer again;
+        q.pool = vc_pool_create(threads);
+        assert_ok(nearest_find(f.nearest, &q, &again, err));
+        assert_same(&all, &again, MANY);
+        nearest_answer_finish(&again);
+        vc_pool_destroy(&q.pool);
+    }
+    for (size_t i = 0; i < MANY; i += 13) {
+        NearestQuestion one = {.vectors = queries + i * DIM, .count = 1, .limit = 15, .least = -INFINITY};
+        NearestAnswer a, part = {.hits = all.hits + i * all.stride, .found = all.found + i, .stride = all.stride};
+        assert_ok(nearest_find(f.nearest, &one, &a, err));
+        assert_same(&a, &part, 1);
+        nearest_answer_finish(&a);
+    }
+    nearest_answer_finish(&all);
+    free(queries);
+    close_fixture(&f);
+}
+
+static void test_bad_queries(void **state)
+{
+    (void)state;
+    Fixture f;
+    open_fixture(&f, LOOSE, 100);
+    float x[DIM] = {0};
+    NearestQuestion q = {.vectors = x, .count = 1, .limit = 3, .least = -INFINITY};
+    NearestAnswer a;
+    assert_error(nearest_find(f.nearest, &q, &a, err), "no direction");
+    x[3] = NAN;
+    assert_error(nearest_find(f.nearest, &q, &a, err), "no direction");
+    x[3] = INFINITY;
+    assert_error(nearest_find(f.nearest, &q, &a, err), "no direction");
+    x[3] = 1e-30F;
+    assert_ok(nearest_find(f.nearest, &q, &a, err));
+    assert_int_equal(a.found[0], 3);
+    nearest_answer_finish(&a);
+    q.count = 0;
+    assert_ok(nearest_find(f.nearest, &q, &a, err));
+    nearest_answer_finish(&a);
+    close_fixture(&f);
+}
+
+// Rows that were added later are scanned as float16; rows that changed make the bytes stale.
+static void test_stale(void **state)
+{
+    (void)state;
+    Fixture f;
+    open_fixture(&f, LOOSE, ROWS);
+    VectorsWriter *w = NULL;
+    uint64_t rows;
+    float *more = make_rows(LOOSE, 5000, 9);
+    assert_ok(vectors_writer_open(&w, f.path, DIM, model, ROWS, err));
+    assert_ok(vectors_writer_append(w, more, 5000, err));
+    assert_ok(vectors_writer_sync(w, &rows, err));
+    vectors_writer_close(&w);
+    Fixture grown = f;
+    assert_ok(vectors_reader_open(&grown.reader, f.path, rows, err));
+    assert_ok(nearest_open(&grown.nearest, grown.reader, f.bytes, NULL, err));
+    assert_ok(nearest_open(&grown.plain, grown.reader, NULL, NULL, err));
+    assert_int_equal(nearest_byte_rows(grown.nearest), ROWS);
+    NearestQuestion q = {.vectors = more, .count = 6, .limit = 10, .least = -INFINITY};
+    ask(&grown, &q);
+    nearest_close(&grown.nearest);
+    nearest_close(&grown.plain);
+    vectors_reader_close(&grown.reader);
+    // The same number of other rows, also where only the unfinished block differs.
+    for (int turn = 0; turn < 2; turn++) {
+        float *other = make_rows(LOOSE, ROWS, turn == 0 ? 5 : 1);
+        other[(ROWS - 1) * DIM] += 1;
+        write_rows(f.path, other, ROWS);
+        free(other);
+        assert_ok(vectors_reader_open(&grown.reader, f.path, ROWS, err));
+        VectorsBytes *b = NULL;
+        assert_ok(vectors_bytes_open(&b, f.bytes, grown.reader, err));
+        assert_null(b);
+        vectors_reader_close(&grown.reader);
+    }
+    free(more);
+    close_fixture(&f);
+}
+
+static void damage(const char *path, long at)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, at, at < 0 ? SEEK_END : SEEK_SET), 0);
+    const int c = fgetc(file);
+    assert_int_equal(fseek(file, at, at < 0 ? SEEK_END : SEEK_SET), 0);
+    fputc(c ^ 0x40, file);
+    fclose(file);
+}
+
+static void test_damage(void **state)
+{
+    (void)state;
+    Fixture f;
+    VectorsBytes *b = NULL;
+    open_fixture(&f, LOOSE, ROWS);
+    assert_ok(vectors_bytes_open(&b, f.bytes, f.reader, err));
+    assert_ok(vectors_bytes_verify(b, err));
+    vectors_bytes_close(&b);
+    damage(f.bytes, 4096 + 5000);
+    assert_ok(vectors_bytes_open(&b, f.bytes, f.reader, err));
+    assert_error(vectors_bytes_verify(b, err), "block 0");
+    vectors_bytes_close(&b);
+    damage(f.bytes, -20); // an error of the last rows
+    assert_error(vectors_bytes_open(&b, f.bytes, f.reader, err), "damaged");
+    Nearest *n = NULL;
+    const char *notice;
+    assert_ok(nearest_open(&n, f.reader, f.bytes, &notice, err));
+    assert_non_null(strstr(notice, "damaged"));
+    assert_int_equal(nearest_byte_rows(n), 0);
+    nearest_close(&n);
+    assert_int_equal(truncate(f.bytes, 9000), 0);
+    assert_error(vectors_bytes_open(&b, f.bytes, f.reader, err), "size");
+    assert_int_equal(truncate(f.bytes, 100), 0);
+    assert_error(vectors_bytes_open(&b, f.bytes, f.reader, err), "too short");
+    close_fixture(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers),     cmocka_unit_test(test_leaves_out),
+                                       cmocka_unit_test(test_filters),     cmocka_unit_test(test_same_bits),
+                                       cmocka_unit_test(test_bad_queries), cmocka_unit_test(test_stale),
+                                       cmocka_unit_test(test_damage)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
