@@ -7,6 +7,8 @@ static const CliCommand benches[] = {
     {"text", bench_text, "CLIP's text encoder, texts/s"},
     {"gemm", bench_gemm, "matrix products, GFLOP/s"},
     {"loader", bench_loader, "training images made ready, images/s"},
+    {"mine", bench_mine, "the best concepts of images, images/s"},
+    {"search", bench_search, "vector search, ms"},
     {"parse", bench_parse, "captions parsed a second"},
     {"records", bench_records, "training records, read a second"},
     {"train", bench_train, "seconds of a training step"},

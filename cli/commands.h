@@ -27,6 +27,8 @@ int cli_group(const char *group, const CliCommand *list, size_t count, const cha
 int bench_clip(int argc, char **argv);
 int bench_gemm(int argc, char **argv);
 int bench_loader(int argc, char **argv);
+int bench_mine(int argc, char **argv);
+int bench_search(int argc, char **argv);
 int bench_parse(int argc, char **argv);
 int bench_records(int argc, char **argv);
 int bench_train(int argc, char **argv);

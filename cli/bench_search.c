@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+// vicha bench search: vector search over a file of made vectors.
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "cli/bench_vectors.h"
+#include "cli/commands.h"
+#include "concepts/concepts.h"
+#include "nn/nn.h"
+
+#include <math.h>
+#include <unistd.h>
+
+static const CliHelp help = {
+    .name = "bench search",
+    .summary = "vector search, ms",
+    .usage = "[options]",
+    .details =
+        "Writes a vector file of made vectors and its file of bytes to a new folder in $TMPDIR (3 kB a vector of 512 "
+        "numbers;\nremoved at the end) and asks for the 10 nearest. One JSON object a line, for 1 thread and for "
+        "--threads, for one\nquery a call and for --batch: \"rows\", \"dim\", \"data\", \"batch\", \"threads\", "
+        "\"method\" (\"bytes\": left out by their\nbytes, scored from float16; \"float16\": all of them scored), "
+        "\"ms\" (median of the calls), \"recall_at_10\" (against a\nfloat loop over all rows), \"fine\" (float16 rows "
+        "scored a query), \"kernels\".",
+    .example = "  vicha bench search --rows 1000000 --dim 512 --batch 64 --data clustered",
+};
+
+typedef struct {
+    int64_t rows, dim, batch;
+    const char *data;
+    double seconds;
+    BenchVectors kind;
+} Options;
+
+enum { K = 10 };
+
+typedef struct {
+    const Options *o;
+    size_t batch, dim;
+    char *folder, *path, *bytes_path;
+    VectorsReader *reader;
+    Nearest *nearest;
+    float *queries; // [batch][dim]
+    uint64_t *want; // [sample][K], of a float loop
+    float *least;   // [sample], score of the K-th
+    size_t sample;
+} Bench;
+
+static bool write_file(Bench *b, VcPool *pool, VcErr *err)
+{
+    enum { PIECE = 8192 };
+    static const uint8_t model[32] = {0};
+    const uint64_t rows = (uint64_t)b->o->rows;
+    float *x = vc_alloc(PIECE * b->dim, sizeof *x);
+    VectorsWriter *w = NULL;
+    uint64_t written;
+    bool ok = vectors_writer_open(&w, b->path, b->dim, model, 0, err);
+    for (uint64_t at = 0; ok && at < rows; at += PIECE) {
+        const size_t n = rows - at < PIECE ? (size_t)(rows - at) : PIECE;
+        bench_vectors(x, at, n, b->dim, b->o->kind, 1, pool);
+        ok = vectors_writer_append(w, x, n, err);
+        if (ok && vc_interrupted())
+            ok = vc_fail(err, VC_ERR_CANCELLED, "interrupted");
+    }
+    ok = ok && vectors_writer_sync(w, &written, err);
+    vectors_writer_close(&w);
+    free(x);
+    return ok && vectors_reader_open(&b->reader, b->path, rows, err) &&
+           vectors_bytes_build(b->bytes_path, b->reader, pool, err) &&
+           nearest_open(&b->nearest, b->reader, b->bytes_path, NULL, err);
+}
+
+// The K best of a sample of the queries by a loop in float and sums in double.
+typedef struct {
+    Bench *b;
+    double *scores; // [sample][rows]
+} Loop;
+
+static void loop_chunk(void *ctx, size_t begin, size_t end, size_t worker)
+{
+    Loop *l = ctx;
+    Bench *b = l->b;
+    (void)worker;
+    float *x = vc_alloc(b->dim, sizeof *x);
+    for (size_t r = begin; r < end; r++) {
+        vectors_reader_floats(b->reader, r, 1, x);
+        const double norm = sqrt((double)nn_kernels()->dot(x, x, b->dim));
+        for (size_t i = 0; i < b->sample; i++) {
+            l->scores[i * (size_t)b->o->rows + r] =
+                norm > 0 ? (double)nn_kernels()->dot(x, b->queries + i * b->dim, b->dim) / norm : 0;
+        }
+    }
+    free(x);
+}
+
+static void find_truth(Bench *b, VcPool *pool)
+{
+    const size_t rows = (size_t)b->o->rows;
+    Loop l = {b, vc_alloc(b->sample * rows, sizeof *l.scores)};
+    vc_parallel_for(pool, rows, 1024, loop_chunk, &l);
+    for (size_t i = 0; i < b->sample; i++) {
+        const double *scores = l.scores + i * rows;
+        uint64_t *want = b->want + i * K;
+        size_t have = 0;
+        for (size_t r = 0; r < rows; r++) {
+            if (have == K && scores[r] <= scores[want[K - 1]])
+                continue;
+            size_t at = have < K ? have++ : K - 1;
+            for (; at > 0 && scores[r] > scores[want[at - 1]]; at--)
+                want[at] = want[at - 1];
+            want[at] = r;
+        }
+        b->least[i] = have ? (float)scores[want[have - 1]] : 0;
+    }
+    free(l.scores);
+}
+
+// Share of the sample's K best that were found; what ties with the last within 1e-6 counts.
+static double recall(const Bench *b, const NearestAnswer *a, size_t batch)
+{
+    const size_t n = batch < b->sample ? batch : b->sample;
+    size_t found = 0, of = 0;
+    for (size_t i = 0; i < n; i++) {
+        of += a->stride;
+        for (size_t k = 0; k < a->found[i]; k++)
+            found += a->hits[i * a->stride + k].score >= b->least[i] - 1e-6F;
+    }
+    return of ? (double)found / (double)of : 0;
+}
+
+static bool measure(Bench *b, size_t batch, bool exact, VcPool *pool, VcErr *err)
+{
+    BenchTimes times = {0};
+    NearestQuestion q = {
+        .vectors = b->queries, .count = batch, .limit = K, .least = -INFINITY, .exact = exact, .pool = pool};
+    NearestAnswer a;
+    if (!nearest_find(b->nearest, &q, &a, err)) // pages
+        return false;
+    const double share = recall(b, &a, batch);
+    double fine = 0;
+    nearest_answer_finish(&a);
+    for (size_t turn = 0; bench_again(&times, b->o->seconds); turn++) {
+        q.vectors = b->queries + (batch == 1 ? turn % b->batch * b->dim : 0);
+        const double start = vc_now();
+        if (!nearest_find(b->nearest, &q, &a, err))
+            return false;
+        bench_took(&times, vc_now() - start);
+        fine += (double)a.fine;
+        nearest_answer_finish(&a);
+    }
+    printf("{\"bench\": \"search\", \"rows\": %lld, \"dim\": %zu, \"data\": \"%s\", \"batch\": %zu, \"threads\": %zu, "
+           "\"method\": \"%s\", \"ms\": %.3f, \"recall_at_10\": %.4f, \"fine\": %.0f, \"kernels\": \"%s\"}\n",
+           (long long)b->o->rows, b->dim, b->o->data, batch, vc_pool_threads(pool), exact ? "float16" : "bytes",
+           bench_median(&times) * 1e3, share, fine / (double)(times.count * batch), nn_scan_kernels()->name);
+    fflush(stdout);
+    bench_times_finish(&times);
+    return true;
+}
+
+static bool run(const Options *o, size_t threads, VcErr *err)
+{
+    const char *base = getenv("TMPDIR");
+    VcStr folder = {0};
+    vc_str_putf(&folder, "%s/vicha-bench-XXXXXX", base && *base ? base : "/tmp");
+    if (!mkdtemp(folder.data))
+        return vc_fail_errno(err, "cannot make a folder like '%s'", folder.data);
+    Bench b = {.o = o, .batch = (size_t)o->batch, .dim = (size_t)o->dim, .folder = folder.data};
+    b.path = vc_path_join(b.folder, "image-bench.f16");
+    b.bytes_path = vectors_bytes_path(b.path);
+    b.sample = b.batch < 16 ? b.batch : 16;
+    b.queries = vc_alloc(b.batch * b.dim, sizeof *b.queries);
+    b.want = vc_calloc(b.sample * K, sizeof *b.want);
+    b.least = vc_calloc(b.sample, sizeof *b.least);
+    VcPool *pool = vc_pool_create(threads);
+    // Other vectors of the same kind.
+    bench_vectors(b.queries, 0, b.batch, b.dim, o->kind, 2, pool);
+    bool ok = write_file(&b, pool, err);
+    if (ok)
+        find_truth(&b, pool);
+    for (size_t t = 1; ok && t <= threads; t += threads > 1 ? threads - 1 : 1) {
+        VcPool *use = vc_pool_create(t);
+        ok = measure(&b, 1, false, use, err) && (b.batch == 1 || measure(&b, b.batch, false, use, err)) &&
+             measure(&b, 1, true, use, err);
+        vc_pool_destroy(&use);
+    }
+    nearest_close(&b.nearest);
+    vectors_reader_close(&b.reader);
+    vc_pool_destroy(&pool);
+    const char *files[] = {"image-bench.f16", "image-bench.f16.crc", "image-bench.i8", "image-bench.i8.crc"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char *path = vc_path_join(b.folder, files[i]);
+        unlink(path);
+        free(path);
+    }
+    rmdir(b.folder);
+    free(b.path);
+    free(b.bytes_path);
+    free(b.queries);
+    free(b.want);
+    free(b.least);
+    vc_str_finish(&folder);
+    return ok;
+}
+
+int bench_search(int argc, char **argv)
+{
+    Options o = {.rows = 1000000, .dim = 512, .batch = 64, .seconds = 2, .data = "loose"};
+    const CliOption options[] = {{"rows", 0, CLI_INT, &o.rows, "N", "vectors", 1, 4e9},
+                                 {"dim", 0, CLI_INT, &o.dim, "D", "numbers of a vector", 1, 4096},
+                                 {"batch", 0, CLI_INT, &o.batch, "N", "queries a call", 1, 4096},
+                                 {"data", 0, CLI_STRING, &o.data, "KIND", "loose, cone or clustered vectors", 0, 0},
+                                 {"seconds", 0, CLI_REAL, &o.seconds, "S", "how long to measure", 0.001, 600},
+                                 {0}};
+    static const char *const kinds[] = {"loose", "cone", "clustered"};
+    CliContext ctx;
+    VcErr err = {0};
+    bool shown, ok = false;
+    if (!cli_parse(&ctx, argc, argv, &help, options, &shown, &err))
+        return cli_error(&err);
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(o.data, kinds[i]) == 0) {
+            o.kind = (BenchVectors)i;
+            ok = true;
+        }
+    }
+    if (!ok && !shown)
+        vc_fail(&err, VC_ERR_USAGE, "--data '%s' is none of loose, cone, clustered", o.data);
+    ok = shown || (ok && run(&o, (size_t)ctx.threads, &err));
+    cli_context_finish(&ctx);
+    return ok ? CLI_OK : cli_error(&err);
+}
