@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/ranks.h"
 #include "extract/extract.h"
 
 #include <inttypes.h>
@@ -31,7 +32,9 @@ static const CliHelp help = {
         "that name the same image become one image with several captions. A run that was stopped goes on where it\n"
         "stopped; a SOURCE that grew gives its new entries; with nothing new nothing is done.\n"
         "With --shard I/N this process takes the images whose number modulo N is I and writes tars with such numbers\n"
-        "too: N processes with a workspace each give names that fit together.\n"
+        "too: N processes with a workspace each give names that fit together; 'vicha merge' joins them. Started by\n"
+        "mpirun or srun, or in a Slurm array, a process takes its part without being told, in DIR/part-I-of-N.\n"
+        "--shard 0/1 takes everything.\n"
         "Hosts are asked for their robots.txt first, and asked slower when they say 429 or 503. Addresses of private\n"
         "networks are refused, also after a redirect, unless --allow-private is given. A proxy is taken from\n"
         "http_proxy, https_proxy and no_proxy. --retry-failed tries again what a time-out, a broken connection, a "
@@ -72,6 +75,29 @@ static bool parse_shard(const char *text, ExtractOptions *o, VcErr *err)
         return vc_fail(err, VC_ERR_USAGE, "--shard %s: expected I/N with 0 <= I < N, for example 0/4", text);
     o->shard_index = (uint32_t)index;
     o->shard_count = (uint32_t)count;
+    return true;
+}
+
+// Without --shard: the part that MPI or Slurm give this process, in a folder of its own, DIR/part-I-of-N, because a
+// workspace has one writer. `folder` is freed by the caller.
+static bool choose_shard(const char *text, ExtractOptions *o, CliContext *ctx, char **folder, VcErr *err)
+{
+    if (text)
+        return parse_shard(text, o, err);
+    CliRank rank;
+    if (!cli_rank(&rank, err))
+        return false;
+    if (!rank.source)
+        return true;
+    VcStr name = {0};
+    vc_str_putf(&name, "part-%05" PRIu32 "-of-%05" PRIu32, rank.index, rank.count);
+    *folder = vc_path_join(ctx->workspace, name.data);
+    vc_str_finish(&name);
+    ctx->workspace = *folder;
+    o->shard_index = rank.index;
+    o->shard_count = rank.count;
+    vc_info("part %" PRIu32 " of %" PRIu32 " (%s), in '%s'; 'vicha merge' joins the parts", rank.index, rank.count,
+            rank.source, *folder);
     return true;
 }
 
@@ -131,23 +157,10 @@ static bool collect_sources(SourceList *s, const CliContext *ctx, const char *fi
 
 static void print_json(const ExtractReport *r)
 {
-    printf(
-        "{\"stored\": %" PRIu64 ", \"rejected\": %" PRIu64 ", \"waiting\": %" PRIu64 ", \"stored_now\": %" PRIu64
-        ", \"rejected_now\": %" PRIu64 ", \"images_listed\": %" PRIu64 ", \"captions_listed\": %" PRIu64
-        ", \"captions_repaired\": %" PRIu64 ", \"retries\": %" PRIu64 ", \"bytes_read\": %" PRIu64
-        ", \"listing_seconds\": %.3f, \"seconds\": %.3f, \"images_per_s\": %.1f, \"peak_rss_mib\": %.1f, \"causes\": {",
-        r->total_stored, r->total_rejected, r->total_waiting, r->stored, r->rejected, r->images_listed,
-        r->captions_listed, r->captions_repaired, r->retries, r->bytes_read, r->listing_seconds, r->seconds,
-        r->seconds > 0 ? (double)(r->stored + r->rejected) / r->seconds : 0, (double)vc_peak_rss() / (1 << 20));
-    const char *between = "";
-    for (unsigned i = 0; extract_cause_at(i) != EXTRACT_OK; i++) {
-        const uint64_t count = r->total_cause[-extract_cause_at(i)];
-        if (count == 0)
-            continue;
-        printf("%s\"%s\": %" PRIu64, between, extract_cause_name(extract_cause_at(i)), count);
-        between = ", ";
-    }
-    printf("}}\n");
+    VcStr text = {0};
+    extract_report_json(&text, r, false);
+    printf("%s\n", text.data);
+    vc_str_finish(&text);
 }
 
 static void print_text(const ExtractReport *r)
@@ -200,7 +213,7 @@ int cmd_extract(int argc, char **argv)
     extract_options_init(&o);
     static const char *const formats[] = {"auto", "tsv", "csv", "jsonl", "json", "tar", NULL};
     const char *columns = "all", *format = "auto", *list = NULL;
-    const char *fit = "shortest", *dedup = "off", *shard = "0/1", *replace = NULL;
+    const char *fit = "shortest", *dedup = "off", *shard = NULL, *replace = NULL;
     int64_t size = o.thumbnail.size, quality = o.thumbnail.quality, min_size = o.thumbnail.min_size;
     int64_t jobs = (int64_t)o.jobs, connections = (int64_t)o.fetch.connections, retries = o.fetch.retries, limit = 0;
     int64_t shard_images = (int64_t)o.shard_images, per_host = (int64_t)o.fetch.per_host;
@@ -250,7 +263,7 @@ int cmd_extract(int argc, char **argv)
         {"dedup", 0, CLI_STRING, &dedup, "HOW", "exact | perceptual | off", 0, 0},
         {"limit", 0, CLI_INT, &limit, "N", "list at most N images; 0: all", 0, 9e15},
         {"shard-images", 0, CLI_INT, &shard_images, "N", "images in one tar", 1, 1e6},
-        {"shard", 0, CLI_STRING, &shard, "I/N", "take part I of N", 0, 0},
+        {"shard", 0, CLI_STRING, &shard, "I/N", "take part I of N (default: what MPI or Slurm say, else all)", 0, 0},
         {0},
     };
     CliContext ctx;
@@ -263,8 +276,9 @@ int cmd_extract(int argc, char **argv)
     int choice = 0, kind = 0;
     char *replaced = NULL;
     SourceList sources = {0};
+    char *folder = NULL;
     bool ok = parse_replace(replace, &o, &replaced, &err) && choose("fit", fit, fits, &choice, &err) &&
-              parse_dedup(dedup, &o, &err) && parse_shard(shard, &o, &err) &&
+              parse_dedup(dedup, &o, &err) && choose_shard(shard, &o, &ctx, &folder, &err) &&
               choose("input-format", format, formats, &kind, &err) && collect_sources(&sources, &ctx, list, &err);
     if (ok && sources.count == 0)
         ok = vc_fail(&err, VC_ERR_USAGE, "no SOURCE is given; see 'vicha extract --help'");
@@ -285,6 +299,7 @@ int cmd_extract(int argc, char **argv)
     o.shard_images = (uint64_t)shard_images;
     const int status = ok ? run(&ctx, &o) : cli_error(&err);
     free(replaced);
+    free(folder);
     free(sources.paths);
     free(sources.text);
     cli_context_finish(&ctx);

@@ -41,6 +41,7 @@ int cmd_filter(int argc, char **argv);
 int cmd_concepts(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
+int cmd_merge(int argc, char **argv);
 int cmd_model(int argc, char **argv);
 int cmd_parse(int argc, char **argv);
 int cmd_index(int argc, char **argv);

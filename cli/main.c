@@ -10,6 +10,7 @@
 
 static const CliCommand commands[] = {
     {"extract", cmd_extract, "download or read, decode, check, resize, store"},
+    {"merge", cmd_merge, "join workspaces that were extracted apart"},
     {"concepts", cmd_concepts, "captions and images to concepts: parse, embed, mine; list, show, of"},
     {"filter", cmd_filter, "CLIP filtering of image-caption pairs"},
     {"index", cmd_index, "pack images, captions and concepts as training records"},

@@ -8,7 +8,8 @@
 #include "extract/thumbnail.h"
 
 typedef struct ExtractJob {
-    struct ExtractJob *next; // in the order of image_id
+    struct ExtractJob *next; // of a page that is not started
+    void *slot;              // the line's
     int64_t image_id;
     const ExtractListed *source;
     char *key;
@@ -23,6 +24,7 @@ typedef struct ExtractJob {
     unsigned attempts;
     uint8_t sha256[32];
     ExtractThumbnail thumbnail;
+    char mime[32]; // what thumbnail.mime points to after it was read back from the journal
 } ExtractJob;
 
 void extract_job_destroy(ExtractJob **job);

@@ -440,3 +440,16 @@ bool extract_list(VcWorkspace *ws, const ExtractInput *input, const ExtractOptio
     extract_source_close(&source);
     return ok;
 }
+
+bool extract_index_captions(VcWorkspace *ws, VcErr *err)
+{
+    int64_t last;
+    char *known = NULL, text[32];
+    if (!vc_db_int(ws->db, "SELECT max(caption_id) FROM caption", 0, &last, err) ||
+        !vc_meta_get(ws, "captions_indexed", &known, err))
+        return false;
+    snprintf(text, sizeof text, "%" PRId64, last);
+    const bool same = known ? strcmp(known, text) == 0 : last == 0;
+    free(known);
+    return same || (vc_workspace_rebuild_fts(ws, err) && vc_meta_set(ws, "captions_indexed", text, err));
+}

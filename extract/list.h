@@ -19,6 +19,8 @@ typedef struct {
 
 // Makes the tables that came after the first schema. Once, before the first source.
 bool extract_list_prepare(VcWorkspace *ws, VcErr *err);
+// The full-text index follows the captions; a meta row makes a rebuild that a kill prevented happen later.
+bool extract_index_captions(VcWorkspace *ws, VcErr *err);
 // Lists one source into `ws`; `before`: images of the run's earlier sources, for options->limit. *images: rows it has.
 bool extract_list(VcWorkspace *ws, const ExtractInput *input, const ExtractOptions *options, uint64_t before,
                   ExtractListed *out, uint64_t *images, ExtractReport *report, VcErr *err);

@@ -10,6 +10,7 @@
 // `jobs` decoders, and joins them before it returns.
 #pragma once
 
+#include "base/str.h"
 #include "base/workspace.h"
 #include "extract/fetch.h"
 #include "extract/thumbnail.h"
@@ -54,6 +55,9 @@ typedef struct {
     uint64_t total_waiting;                   // listed, without a result (other --shard parts)
     uint64_t total_cause[EXTRACT_CAUSES_MAX]; // rejected ones by -cause
 } ExtractReport;
+
+// The report as one JSON object, without a line end. all_causes: also those that nothing was rejected for.
+void extract_report_json(VcStr *out, const ExtractReport *report, bool all_causes);
 
 // On failure (also VC_ERR_CANCELLED after Ctrl-C) everything that was finished is kept and `report` is filled as far
 // as the run came.
