@@ -5,6 +5,7 @@
 #include "base/mem.h"
 
 #include <openssl/evp.h>
+#include <string.h>
 #include <xxhash.h>
 
 uint64_t vc_xxh64(const void *data, size_t n)
@@ -61,6 +62,33 @@ void vc_sha256_end(VcSha256 **s, uint8_t out[32])
     unsigned len = 32;
     VC_ASSERT(EVP_DigestFinal_ex((*s)->md, out, &len) == 1);
     EVP_MD_CTX_free((*s)->md);
+    free(*s);
+    *s = NULL;
+}
+
+struct VcXxh128 {
+    XXH3_state_t *state;
+};
+
+VcXxh128 *vc_xxh128_begin(void)
+{
+    VcXxh128 *s = vc_alloc(1, sizeof *s);
+    s->state = XXH3_createState();
+    VC_ASSERT(s->state && XXH3_128bits_reset(s->state) == XXH_OK);
+    return s;
+}
+
+void vc_xxh128_add(VcXxh128 *s, const void *data, size_t n)
+{
+    VC_ASSERT(XXH3_128bits_update(s->state, data, n) == XXH_OK);
+}
+
+void vc_xxh128_end(VcXxh128 **s, uint8_t out[16])
+{
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest((*s)->state));
+    memcpy(out, canonical.digest, 16);
+    XXH3_freeState((*s)->state);
     free(*s);
     *s = NULL;
 }

@@ -16,3 +16,9 @@ typedef struct VcSha256 VcSha256;
 VcSha256 *vc_sha256_begin(void);
 void vc_sha256_add(VcSha256 *s, const void *data, size_t n);
 void vc_sha256_end(VcSha256 **s, uint8_t out[32]); // frees and clears *s
+
+// Incremental XXH3 of 128 bits, for things that are hashed in pieces.
+typedef struct VcXxh128 VcXxh128;
+VcXxh128 *vc_xxh128_begin(void);
+void vc_xxh128_add(VcXxh128 *s, const void *data, size_t n);
+void vc_xxh128_end(VcXxh128 **s, uint8_t out[16]); // frees and clears *s; the canonical (big-endian) form

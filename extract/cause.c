@@ -33,6 +33,8 @@ static const struct {
     {EXTRACT_TOO_LARGE, "too_large"},
     {EXTRACT_TOO_SMALL, "too_small"},
     {EXTRACT_ASPECT, "aspect"},
+    {EXTRACT_TOO_SLOW, "too_slow"},
+    {EXTRACT_CRASHED, "crashed"},
     {EXTRACT_DUPLICATE, "duplicate"},
 };
 

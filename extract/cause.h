@@ -35,8 +35,10 @@ typedef enum {
     EXTRACT_TOO_LARGE = -25,   // bytes, pixels or memory over the limit
     EXTRACT_TOO_SMALL = -26,   // a side under --min-size
     EXTRACT_ASPECT = -27,      // long side / short side over --max-aspect
+    EXTRACT_TOO_SLOW = -28,    // decoding took longer than an image may
+    EXTRACT_CRASHED = -29,     // the decoder's process ended (--sandbox)
     // the set
-    EXTRACT_DUPLICATE = -30, // the same bytes as an image with a lower number
+    EXTRACT_DUPLICATE = -30, // the same as an image with a lower number
 } ExtractCause;
 
 // "not_found", "truncated", ...: a stable word for machines. "unknown" for a number that is no cause.

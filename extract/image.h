@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Image bytes to pixels, exactly as Pillow gives them, and back to JPEG. With thumbnail.c the only home of libvips.
+// Image bytes to pixels, exactly as Pillow gives them, and back to JPEG. With vips_rows.c the only home of libvips.
 //
 // The rule: pixels keep the file's own mode until somebody asks for RGB, because the two CLIP reference orders convert
 // at different points. JPEG, PNG, GIF, WebP, TIFF and HEIF are read (the last four where libvips was built with

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: MIT
 #include "extract/thumbnail.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "extract/sniff.h"
+#include "extract/image.h"
+#include "extract/jpeg.h"
+#include "extract/scale.h"
+#include "extract/vips_rows.h"
 
+#include <endian.h>
 #include <math.h>
-#include <vips/vips.h>
+#include <string.h>
+
+// While decoding a JPEG is reduced only to this many quarters of the wanted size: the rest is for the better kernel.
+enum { REDUCE_MARGIN = 4 };
 
 void extract_thumbnail_options_init(ExtractThumbnailOptions *options)
 {
@@ -17,7 +25,8 @@ void extract_thumbnail_options_init(ExtractThumbnailOptions *options)
                                          .max_aspect = 100,
                                          .max_bytes = 32u << 20,
                                          .max_pixels = 100000000,
-                                         .max_memory = 256u << 20};
+                                         .max_memory = 256u << 20,
+                                         .cpu_seconds = 8};
 }
 
 // Judges the header; nothing has been decoded yet.
@@ -66,134 +75,188 @@ static void scaled_size(int width, int height, const ExtractThumbnailOptions *o,
     *h = *h < 1 ? 1 : *h;
 }
 
-// Replaces *image by the result of an operation on it.
-static bool replace(VipsImage **image, VipsImage *next)
+// --- rows of the original, whichever library they come from
+
+typedef struct {
+    ExtractJpegReader *jpeg; // one of the two
+    ExtractVipsReader *vips;
+    ExtractJpegInfo info;        // of jpeg
+    int width, height;           // of the rows
+    int full_width, full_height; // of the picture they are made from
+    int orientation;
+} Rows;
+
+static ExtractCause rows_open_vips(Rows *r, const ExtractHeader *h, const uint8_t *bytes, size_t n,
+                                   const ExtractThumbnailOptions *o, VcErr *err)
 {
-    g_object_unref(*image);
-    *image = next;
-    return true;
+    ExtractVipsInfo info;
+    ExtractCause cause = extract_vips_open(&r->vips, &info, h->format, bytes, n, o->cpu_seconds, err);
+    if (cause != EXTRACT_OK)
+        return cause;
+    // The decoder has the last word on the size (HEIF turns its pictures), and that word is judged as well.
+    const ExtractHeader again = {.width = (uint32_t)info.width, .height = (uint32_t)info.height};
+    r->width = r->full_width = info.width;
+    r->height = r->full_height = info.height;
+    r->orientation = info.orientation;
+    return check_limits(&again, o, err);
 }
 
-// Transparency on white, three 8-bit sRGB bands.
-static bool to_rgb(VipsImage **image)
+// target: stored size before the picture is turned upright.
+static void target_size(const Rows *r, const ExtractThumbnailOptions *o, int *w, int *h)
 {
-    VipsImage *next;
-    if (vips_image_hasalpha(*image)) {
-        VipsArrayDouble *white = vips_array_double_newv(1, 255.0);
-        const int failed = vips_flatten(*image, &next, "background", white, NULL);
-        vips_area_unref(VIPS_AREA(white));
-        if (failed)
-            return false;
-        replace(image, next);
+    int upright_w, upright_h;
+    const bool turned = r->orientation >= 5;
+    scaled_size(turned ? r->full_height : r->full_width, turned ? r->full_width : r->full_height, o, &upright_w,
+                &upright_h);
+    *w = turned ? upright_h : upright_w;
+    *h = turned ? upright_w : upright_h;
+}
+
+static ExtractCause rows_open(Rows *r, const ExtractHeader *h, const uint8_t *bytes, size_t n,
+                              const ExtractThumbnailOptions *o, VcErr *err)
+{
+    if (h->format != EXTRACT_FORMAT_JPEG || h->four)
+        return rows_open_vips(r, h, bytes, n, o, err);
+    r->orientation = h->orientation;
+    r->full_width = (int)h->width;
+    r->full_height = (int)h->height;
+    int w, height;
+    target_size(r, o, &w, &height);
+    if (o->full_pixels) {
+        w = r->full_width;
+        height = r->full_height;
+    } else {
+        w = (w * REDUCE_MARGIN + 3) / 4;
+        height = (height * REDUCE_MARGIN + 3) / 4;
     }
-    if ((*image)->Type != VIPS_INTERPRETATION_sRGB || (*image)->Bands != 3) {
-        if (vips_colourspace(*image, &next, VIPS_INTERPRETATION_sRGB, NULL))
-            return false;
-        replace(image, next);
+    const ExtractCause cause = extract_jpeg_open(&r->jpeg, &r->info, bytes, n, w, height, o->cpu_seconds, err);
+    r->width = r->info.width;
+    r->height = r->info.height;
+    return cause;
+}
+
+static ExtractCause rows_next(Rows *r, uint8_t *row, VcErr *err)
+{
+    return r->jpeg ? extract_jpeg_row(r->jpeg, row, err) : extract_vips_row(r->vips, row, err);
+}
+
+static void rows_close(Rows *r)
+{
+    extract_jpeg_destroy(&r->jpeg);
+    extract_vips_destroy(&r->vips);
+}
+
+// --- the small picture
+
+// All rows through the hash and the scaler into `rgb`, w x h pixels.
+static ExtractCause shrink(Rows *r, uint8_t *rgb, int w, int h, uint8_t hash[16], VcErr *err)
+{
+    const double eighths = r->jpeg ? r->info.eighths : 8;
+    ExtractScaler *scaler = extract_scaler_create(r->width, r->height, r->full_width * eighths / 8,
+                                                  r->full_height * eighths / 8, w, h, rgb);
+    VcXxh128 *state = vc_xxh128_begin();
+    const uint32_t size[2] = {htobe32((uint32_t)r->width), htobe32((uint32_t)r->height)};
+    vc_xxh128_add(state, size, sizeof size);
+    ExtractCause cause = EXTRACT_OK;
+    for (int y = 0; cause == EXTRACT_OK && y < r->height; y++) {
+        uint8_t *row = extract_scaler_row(scaler);
+        cause = rows_next(r, row, err);
+        if (cause != EXTRACT_OK)
+            break;
+        vc_xxh128_add(state, row, 3 * (size_t)r->width);
+        extract_scaler_push(scaler);
     }
-    if ((*image)->BandFmt != VIPS_FORMAT_UCHAR) {
-        if (vips_cast_uchar(*image, &next, NULL))
-            return false;
-        replace(image, next);
+    if (cause == EXTRACT_OK && r->jpeg)
+        cause = extract_jpeg_end(r->jpeg, err);
+    vc_xxh128_end(&state, hash);
+    extract_scaler_destroy(&scaler);
+    return cause;
+}
+
+// The middle, or white around it: a new picture where the fit asks for one.
+static void to_fit(ExtractImage *image, const ExtractThumbnailOptions *o)
+{
+    const int w = image->width, h = image->height, size = o->size;
+    int to_w = w, to_h = h;
+    if (o->fit == EXTRACT_FIT_CROP) {
+        to_w = w < size ? w : size;
+        to_h = h < size ? h : size;
+    } else if (o->fit == EXTRACT_FIT_PAD) {
+        to_w = to_h = size;
     }
-    return (*image)->Bands == 3;
-}
-
-static bool to_fit(VipsImage **image, const ExtractThumbnailOptions *o)
-{
-    const int w = (*image)->Xsize, h = (*image)->Ysize;
-    VipsImage *next;
-    if (o->fit == EXTRACT_FIT_CROP && (w > o->size || h > o->size)) {
-        const int cw = w < o->size ? w : o->size, ch = h < o->size ? h : o->size;
-        return !vips_extract_area(*image, &next, (w - cw) / 2, (h - ch) / 2, cw, ch, NULL) && replace(image, next);
+    if (to_w == w && to_h == h)
+        return;
+    uint8_t *out = vc_alloc((size_t)to_w * (size_t)to_h, 3);
+    memset(out, 255, 3 * (size_t)to_w * (size_t)to_h);
+    const int copy_w = w < to_w ? w : to_w, copy_h = h < to_h ? h : to_h;
+    const int from_x = (w - copy_w) / 2, from_y = (h - copy_h) / 2, x = (to_w - copy_w) / 2, y = (to_h - copy_h) / 2;
+    for (int i = 0; i < copy_h; i++) {
+        memcpy(out + 3 * ((size_t)(y + i) * (size_t)to_w + (size_t)x),
+               image->pixels + 3 * ((size_t)(from_y + i) * (size_t)w + (size_t)from_x), 3 * (size_t)copy_w);
     }
-    if (o->fit == EXTRACT_FIT_PAD && (w < o->size || h < o->size)) {
-        VipsArrayDouble *white = vips_array_double_newv(1, 255.0);
-        const int failed = vips_embed(*image, &next, (o->size - w) / 2, (o->size - h) / 2, o->size, o->size, "extend",
-                                      VIPS_EXTEND_BACKGROUND, "background", white, NULL);
-        vips_area_unref(VIPS_AREA(white));
-        return !failed && replace(image, next);
+    free(image->pixels);
+    image->pixels = out;
+    image->width = to_w;
+    image->height = to_h;
+}
+
+static ExtractCause make(ExtractThumbnail *out, Rows *r, const ExtractThumbnailOptions *o, VcErr *err)
+{
+    ExtractImage image = {.mode = EXTRACT_RGB, .channels = 3, .orientation = r->orientation};
+    target_size(r, o, &image.width, &image.height);
+    image.pixels = vc_alloc(3 * (size_t)image.width * (size_t)image.height + EXTRACT_SCALER_SLACK, 1);
+    const bool turned = r->orientation >= 5;
+    out->original_width = turned ? r->full_height : r->full_width;
+    out->original_height = turned ? r->full_width : r->full_height;
+    ExtractCause cause = shrink(r, image.pixels, image.width, image.height, out->pixel_hash, err);
+    if (cause == EXTRACT_OK) {
+        if (r->info.icc)
+            extract_vips_to_srgb(image.pixels, image.width, image.height, r->info.gray, r->info.icc, r->info.icc_bytes);
+        extract_image_upright(&image);
+        extract_measure(&out->measures, image.pixels, image.width, image.height);
+        to_fit(&image, o);
+        out->width = image.width;
+        out->height = image.height;
+        if (!extract_jpeg_encode(image.pixels, image.width, image.height, o->quality, &out->jpeg, &out->bytes, err))
+            cause = EXTRACT_CORRUPT;
     }
-    return true;
+    extract_image_finish(&image);
+    return cause;
 }
 
-// libvips shrinks while it loads; the exact size is asked for, so the scale is ours.
-static VipsImage *load_scaled(const uint8_t *bytes, size_t n, const ExtractThumbnailOptions *o, ExtractThumbnail *out)
+// Header and container: what can be known without a decoder of a library.
+static ExtractCause judge(ExtractHeader *h, const uint8_t *bytes, size_t n, const ExtractThumbnailOptions *o,
+                          VcErr *err)
 {
-    // libvips does not write to the bytes, its type only cannot say so.
-    void *data = (void *)(uintptr_t)bytes;
-    VipsImage *header = vips_image_new_from_buffer(data, n, "", "access", VIPS_ACCESS_SEQUENTIAL, NULL);
-    if (!header)
-        return NULL;
-    const bool swap = vips_image_get_orientation_swap(header);
-    out->original_width = swap ? header->Ysize : header->Xsize;
-    out->original_height = swap ? header->Xsize : header->Ysize;
-    // Untagged pixels are sRGB already; sending them through a profile would only shift them.
-    const bool tagged =
-        vips_image_get_typeof(header, VIPS_META_ICC_NAME) != 0 || header->Type == VIPS_INTERPRETATION_CMYK;
-    g_object_unref(header);
-    int w, h;
-    scaled_size(out->original_width, out->original_height, o, &w, &h);
-    VipsImage *image;
-    // Any complaint of libjpeg fails the image: rows it had to invent count as a warning only.
-    const char *strict = "[fail_on=warning]";
-    const int failed = tagged ? vips_thumbnail_buffer(data, n, &image, w, "height", h, "size", VIPS_SIZE_FORCE,
-                                                      "option_string", strict, "export_profile", "srgb", NULL)
-                              : vips_thumbnail_buffer(data, n, &image, w, "height", h, "size", VIPS_SIZE_FORCE,
-                                                      "option_string", strict, NULL);
-    return failed ? NULL : image;
-}
-
-static bool encode(VipsImage *image, int quality, ExtractThumbnail *out)
-{
-    void *buffer;
-    size_t n;
-    const VipsForeignSubsample subsample = quality >= 95 ? VIPS_FOREIGN_SUBSAMPLE_OFF : VIPS_FOREIGN_SUBSAMPLE_ON;
-    if (vips_jpegsave_buffer(image, &buffer, &n, "Q", quality, "strip", TRUE, "subsample_mode", subsample, NULL))
-        return false;
-    // libvips hands out memory of GLib; ours is freed with free().
-    out->jpeg = vc_alloc(n ? n : 1, 1);
-    memcpy(out->jpeg, buffer, n);
-    out->bytes = n;
-    out->width = image->Xsize;
-    out->height = image->Ysize;
-    g_free(buffer);
-    return true;
-}
-
-// The text of libvips is one buffer for all threads: it may belong to another image, so it is only looked at by people
-// who ask for it (-v), and the cause rests on the bytes alone.
-static ExtractCause decode_failed(const ExtractHeader *h, VcErr *err)
-{
-    vips_error_clear();
-    vc_fail(err, VC_ERR_FORMAT, "the %s data is damaged (%ux%u pixels by its header)", h->mime + 6, h->width,
-            h->height);
-    return EXTRACT_CORRUPT;
-}
-
-ExtractCause extract_thumbnail(ExtractThumbnail *out, const uint8_t *bytes, size_t n,
-                               const ExtractThumbnailOptions *options, VcErr *err)
-{
-    *out = (ExtractThumbnail){0};
-    if (n > options->max_bytes) {
-        vc_fail(err, VC_ERR_LIMIT, "%zu bytes are over the limit of %llu", n, (unsigned long long)options->max_bytes);
+    if (n > o->max_bytes) {
+        vc_fail(err, VC_ERR_LIMIT, "%zu bytes are over the limit of %llu", n, (unsigned long long)o->max_bytes);
         return EXTRACT_TOO_LARGE;
     }
-    ExtractHeader header;
-    ExtractCause cause = extract_sniff(&header, bytes, n, err);
-    out->mime = header.mime;
+    ExtractCause cause = extract_sniff(h, bytes, n, err);
     // A header that is out of bounds is the better reason when the end is missing too.
-    if (header.width && header.height && (cause == EXTRACT_OK || cause == EXTRACT_TRUNCATED)) {
+    if (h->width && h->height && (cause == EXTRACT_OK || cause == EXTRACT_TRUNCATED)) {
         VcErr limit;
-        const ExtractCause over = check_limits(&header, options, &limit);
+        const ExtractCause over = check_limits(h, o, &limit);
         if (over != EXTRACT_OK) {
             if (err)
                 *err = limit;
             cause = over;
         }
     }
-    if (cause == EXTRACT_OK && header.format == EXTRACT_FORMAT_PNG)
+    if (cause == EXTRACT_OK && h->format == EXTRACT_FORMAT_PNG)
         cause = extract_png_check(bytes, n, err);
+    if (cause == EXTRACT_OK && h->format == EXTRACT_FORMAT_GIF)
+        cause = extract_gif_check(bytes, n, err);
+    return cause;
+}
+
+ExtractCause extract_thumbnail(ExtractThumbnail *out, const uint8_t *bytes, size_t n,
+                               const ExtractThumbnailOptions *options, VcErr *err)
+{
+    *out = (ExtractThumbnail){0};
+    ExtractHeader header = {0};
+    ExtractCause cause = judge(&header, bytes, n, options, err);
+    out->mime = header.mime;
     if (cause != EXTRACT_OK)
         return cause;
     VcStr stripped = {0};
@@ -202,11 +265,11 @@ ExtractCause extract_thumbnail(ExtractThumbnail *out, const uint8_t *bytes, size
         bytes = (const uint8_t *)stripped.data;
         n = stripped.len;
     }
-    VipsImage *image = load_scaled(bytes, n, options, out);
-    if (!image || !to_rgb(&image) || !to_fit(&image, options) || !encode(image, options->quality, out))
-        cause = decode_failed(&header, err);
-    if (image)
-        g_object_unref(image);
+    Rows rows = {0};
+    cause = rows_open(&rows, &header, bytes, n, options, err);
+    if (cause == EXTRACT_OK)
+        cause = make(out, &rows, options, err);
+    rows_close(&rows);
     vc_str_finish(&stripped);
     return cause;
 }

@@ -209,8 +209,9 @@ static void test_jpeg_damage(void **state)
     WITH(4, 12, EXTRACT_UNSUPPORTED);   // bits a sample
     WITH(1, 0xC3, EXTRACT_UNSUPPORTED); // lossless
     WITH(6, 0, EXTRACT_CORRUPT);        // height 0
-    WITH(6, 200, EXTRACT_CORRUPT);      // more rows than there are
+    WITH(6, 200, EXTRACT_TRUNCATED);    // more rows than there are
     WITH(9, 2, EXTRACT_UNSUPPORTED);    // components
+    WITH(9, 1, EXTRACT_CORRUPT);        // a header of another length
     memcpy(copy, jpeg, n);
     memset(copy + sof + 5, 0xFF, 4);
     assert_int_equal(judge(copy, n, &o), EXTRACT_TOO_LARGE);
@@ -310,13 +311,14 @@ static void test_foreign(void **state)
              EXTRACT_NOT_IMAGE),
         CASE("\r\n\xFF\xD8\xFF\xE0", EXTRACT_NOT_IMAGE),
         CASE("<?xml version=\"1.0\"?><svg width='9'/>", EXTRACT_UNSUPPORTED),
-        CASE("II*\0\x08\0\0\0", EXTRACT_UNSUPPORTED),
+        CASE("II*\0\x08\0\0\0", EXTRACT_CORRUPT),
+        CASE("II+\0\x08\0\0\0", EXTRACT_UNSUPPORTED),
         CASE("BM\0\0\0\0", EXTRACT_UNSUPPORTED),
         CASE("%PDF-1.4", EXTRACT_UNSUPPORTED),
         CASE("P6\n100000 100000\n255\n", EXTRACT_UNSUPPORTED),
         CASE("\0\0\0\x1c"
              "ftypavif\0\0\0\0",
-             EXTRACT_UNSUPPORTED),
+             EXTRACT_CORRUPT),
         CASE("\xFF\xD8", EXTRACT_TRUNCATED),
         CASE("\xFF\xD8\xFF\xD9", EXTRACT_CORRUPT),
         CASE("GIF89a", EXTRACT_TRUNCATED),
