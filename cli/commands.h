@@ -25,6 +25,7 @@ int cli_error(const VcErr *err);
 int cli_group(const char *group, const CliCommand *list, size_t count, const char *intro, int argc, char **argv);
 
 int bench_clip(int argc, char **argv);
+int bench_extract(int argc, char **argv);
 int bench_gemm(int argc, char **argv);
 int bench_loader(int argc, char **argv);
 int bench_mine(int argc, char **argv);
