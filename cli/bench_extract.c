@@ -96,7 +96,7 @@ static bool make_files(Files *f, size_t count, VcErr *err)
     bool ok = true;
     for (size_t k = 0; ok && k < count; k++) {
         for (size_t i = 0; i < (size_t)3 * W * H; i++)
-            rgb[i] = (uint8_t)(110 + vc_rng_below(&rng, 16));
+            rgb[i] = (uint8_t)(98 + vc_rng_below(&rng, 40));
         for (int step = 8; step <= 64; step *= 2) {
             for (int i = 0; i < LATTICE * LATTICE; i++)
                 lattice[i] = (int)vc_rng_below(&rng, 48) - 24;
@@ -116,7 +116,7 @@ static bool make_files(Files *f, size_t count, VcErr *err)
         uint8_t *bytes;
         size_t n;
         const ExtractImage image = {.width = W, .height = H, .channels = 3, .mode = EXTRACT_RGB, .pixels = rgb};
-        ok = extract_image_encode_jpeg(&image, 89, &bytes, &n, err);
+        ok = extract_image_encode_jpeg(&image, 87, &bytes, &n, err);
         if (ok)
             add_file(f, bytes, n);
     }

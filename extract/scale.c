@@ -73,7 +73,10 @@ static double lanczos(double x)
     x = fabs(x);
     if (x < 1e-9)
         return 1;
-    return x >= 3 ? 0 : 3 * sin(pi * x) * sin(pi * x / 3) / (pi * pi * x * x);
+    if (x >= 3)
+        return 0;
+    const double s = sin(pi * x / 3); // sin 3a = 3 sin a - 4 sin^3 a
+    return 3 * s * s * (3 - 4 * s * s) / (pi * pi * x * x);
 }
 
 // Real weights of one sample over inputs lo .. lo + taps - 1, summing to 1; 0 outside the input.

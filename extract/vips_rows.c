@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "extract/icc.h"
 
 #include <string.h>
 #include <vips/vips.h>
@@ -93,7 +94,7 @@ static bool manage(VipsImage **image)
                         vips_image_get_blob(*image, VIPS_META_ICC_NAME, &icc, &n) == 0 &&
                         profile_fits(icc, n, cmyk ? 4 : bands);
     VipsImage *next = NULL;
-    if (!tagged && !cmyk)
+    if ((!tagged && !cmyk) || (tagged && extract_icc_is_srgb(icc, n)))
         return true;
     const bool wide = (*image)->BandFmt == VIPS_FORMAT_USHORT;
     const int failed = vips_icc_transform(*image, &next, "srgb", "embedded", tagged, "input_profile",
@@ -220,7 +221,9 @@ static VipsImage *tagged_copy(const uint8_t *rgb, int width, int height, bool gr
 
 void extract_vips_to_srgb(uint8_t *rgb, int width, int height, bool gray, const uint8_t *icc, size_t icc_bytes)
 {
-    if (!profile_fits(icc, icc_bytes, gray ? 1 : 3))
+    if (!profile_fits(icc, icc_bytes, gray ? 1 : 3) || extract_icc_is_srgb(icc, icc_bytes))
+        return;
+    if (!gray && extract_icc_to_srgb(rgb, (size_t)width * (size_t)height, icc, icc_bytes))
         return;
     VipsImage *image = tagged_copy(rgb, width, height, gray, icc, icc_bytes);
     VipsRegion *region = NULL;

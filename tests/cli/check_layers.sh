@@ -50,7 +50,9 @@ home() {
         esac
     done
 }
-home vips/ extract/image.c extract/thumbnail.c
+home vips/ extract/image.c extract/vips_rows.c
+home jpeglib extract/jpeg.c
+home jerror extract/jpeg.c
 home curl/ extract/fetch_impl.h extract/download.c
 home archive extract/source_tar.c
 home cblas nn/gemm.c nn/blas_check.c
