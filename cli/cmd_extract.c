@@ -40,7 +40,10 @@ static const CliHelp help = {
         "http_proxy, https_proxy and no_proxy. --retry-failed tries again what a time-out, a broken connection, a "
         "name\n"
         "that was not found or a server error has rejected (causes: 'vicha stats').\n"
-        "With --dedup exact the first of several images with the same bytes is kept, in the order of the SOURCE.",
+        "With --dedup the first of several images that are one is kept, in the order of the SOURCE, earlier runs\n"
+        "included: exact compares the bytes, pixel the decoded pixels (whatever the format and the metadata),\n"
+        "perceptual the looks (other sizes, qualities, a little more light). Every image's hashes and measures are in\n"
+        "table image_measure and in image.phash, with or without it.",
     .example = "  vicha extract -w flowers captions.jsonl --root photos\n"
                "  zcat list.tsv.gz | vicha extract -w web - --columns LICENSE,similarity\n"
                "  vicha extract -w again laion-shards/ --size 224\n"
@@ -116,13 +119,12 @@ static bool parse_replace(const char *text, ExtractOptions *o, char **copy, VcEr
 
 static bool parse_dedup(const char *word, ExtractOptions *o, VcErr *err)
 {
-    static const char *const words[] = {"off", "exact", "perceptual", NULL};
+    static const char *const words[] = {"off", "exact", "pixel", "perceptual", NULL};
     int choice;
     if (!choose("dedup", word, words, &choice, err))
         return false;
-    if (choice == 2)
-        return vc_fail(err, VC_ERR_USAGE, "--dedup perceptual is not available in this version; use --dedup exact");
-    o->dedup = choice == 1 ? EXTRACT_DEDUP_EXACT : EXTRACT_DEDUP_OFF;
+    o->dedup = (ExtractDedup)choice;
+    o->thumbnail.full_pixels = o->dedup == EXTRACT_DEDUP_PIXEL;
     return true;
 }
 
@@ -260,7 +262,7 @@ int cmd_extract(int argc, char **argv)
          "fetch from loopback, private, link-local and metadata addresses too", 0, 0},
         {"ignore-robots", 0, CLI_FLAG, &o.fetch.ignore_robots, NULL, "do not look at robots.txt and X-Robots-Tag", 0,
          0},
-        {"dedup", 0, CLI_STRING, &dedup, "HOW", "exact | perceptual | off", 0, 0},
+        {"dedup", 0, CLI_STRING, &dedup, "HOW", "exact | pixel | perceptual | off", 0, 0},
         {"limit", 0, CLI_INT, &limit, "N", "list at most N images; 0: all", 0, 9e15},
         {"shard-images", 0, CLI_INT, &shard_images, "N", "images in one tar", 1, 1e6},
         {"shard", 0, CLI_STRING, &shard, "I/N", "take part I of N (default: what MPI or Slurm say, else all)", 0, 0},

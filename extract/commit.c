@@ -3,14 +3,15 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "extract/job.h"
+#include "extract/twins.h"
 
 #include <inttypes.h>
 
 struct ExtractCommitter {
     VcWorkspace *ws;
-    ExtractDedup dedup;
     ExtractStore *store;
-    VcStmt *stored, *rejected, *captions, *columns, *twin;
+    ExtractTwins *twins;
+    VcStmt *stored, *rejected, *captions, *columns;
     VcStr text, json, list;
 };
 
@@ -18,16 +19,13 @@ bool extract_committer_open(ExtractCommitter **out, VcWorkspace *ws, const Extra
 {
     ExtractCommitter *c = vc_calloc(1, sizeof *c);
     c->ws = ws;
-    c->dedup = options->dedup;
     const ExtractStoreOptions store = {.shard_index = options->shard_index,
                                        .shard_count = options->shard_count,
                                        .shard_images = options->shard_images,
                                        .shard_bytes = options->shard_bytes};
     VcDb *db = ws->db;
     const bool ok =
-        // The look-up of twins needs the index on sha256.
-        (c->dedup == EXTRACT_DEDUP_OFF || vc_workspace_build_indexes(ws, err)) &&
-        extract_store_open(&c->store, ws, &store, err) &&
+        extract_twins_open(&c->twins, ws, options->dedup, err) && extract_store_open(&c->store, ws, &store, err) &&
         // An earlier note (a repaired caption) stays; an error of an earlier run does not.
         vc_db_prepare(db, &c->stored,
                       "UPDATE image SET sha256 = ?2, width = ?3, height = ?4, bytes = ?5, mime = ?6, status = 0,"
@@ -37,12 +35,7 @@ bool extract_committer_open(ExtractCommitter **out, VcWorkspace *ws, const Extra
             db, &c->rejected,
             "UPDATE image SET status = ?2, error = ?3, sha256 = ?4, mime = ?5, bytes = ?6 WHERE image_id = ?1", err) &&
         vc_db_prepare(db, &c->captions, "SELECT text FROM caption WHERE image_id = ? ORDER BY caption_id", err) &&
-        vc_db_prepare(db, &c->columns, "SELECT columns FROM image_columns WHERE image_id = ?", err) &&
-        vc_db_prepare(
-            db, &c->twin,
-            "SELECT image_id, key FROM image JOIN image_file USING(image_id) WHERE sha256 = ? AND image_id <> ?"
-            " ORDER BY image_id LIMIT 1",
-            err);
+        vc_db_prepare(db, &c->columns, "SELECT columns FROM image_columns WHERE image_id = ?", err);
     if (ok)
         *out = c;
     else
@@ -59,7 +52,7 @@ void extract_committer_close(ExtractCommitter **committer)
     vc_stmt_finish(&c->rejected);
     vc_stmt_finish(&c->captions);
     vc_stmt_finish(&c->columns);
-    vc_stmt_finish(&c->twin);
+    extract_twins_close(&c->twins);
     extract_store_close(&c->store);
     vc_str_finish(&c->text);
     vc_str_finish(&c->json);
@@ -123,22 +116,6 @@ static bool describe(ExtractCommitter *c, const ExtractJob *job, VcErr *err)
     return true;
 }
 
-static bool find_twin(ExtractCommitter *c, ExtractJob *job, VcErr *err)
-{
-    bool row;
-    vc_bind_blob(c->twin, 1, job->sha256, 32);
-    vc_bind_int(c->twin, 2, job->image_id);
-    if (!vc_stmt_step(c->twin, &row, err))
-        return false;
-    if (row) {
-        job->cause = EXTRACT_DUPLICATE;
-        vc_fail(&job->err, VC_ERR_FORMAT, "the same bytes as image %" PRId64 " ('%s')", vc_column_int(c->twin, 0),
-                vc_column_text(c->twin, 1));
-    }
-    vc_stmt_reset(c->twin);
-    return true;
-}
-
 static bool write_stored(ExtractCommitter *c, const ExtractJob *job, VcErr *err)
 {
     if (!collect_captions(c, job->image_id, err) || !describe(c, job, err))
@@ -157,7 +134,8 @@ static bool write_stored(ExtractCommitter *c, const ExtractJob *job, VcErr *err)
     vc_bind_int(c->stored, 4, t->original_height);
     vc_bind_int(c->stored, 5, (int64_t)job->n);
     vc_bind_text(c->stored, 6, t->mime);
-    return extract_store_add(c->store, &record, err) && vc_stmt_run(c->stored, err);
+    return extract_store_add(c->store, &record, err) && vc_stmt_run(c->stored, err) &&
+           extract_twins_add(c->twins, job, err);
 }
 
 static bool write_rejected(ExtractCommitter *c, const ExtractJob *job, VcErr *err)
@@ -184,8 +162,9 @@ static bool commit_some(ExtractCommitter *c, ExtractJob *const *jobs, size_t cou
     bool ok = true;
     for (; ok && *at < count && !extract_store_full(c->store); ++*at) {
         ExtractJob *job = jobs[*at];
-        if (job->cause == EXTRACT_OK && c->dedup == EXTRACT_DEDUP_EXACT)
-            ok = find_twin(c, job, err);
+        int64_t twin;
+        if (job->cause == EXTRACT_OK)
+            ok = extract_twins_find(c->twins, job, &twin, err);
         ok = ok && (job->cause == EXTRACT_OK ? write_stored(c, job, err) : write_rejected(c, job, err));
     }
     if (ok && extract_store_sync(c->store, err) && vc_db_commit(c->ws->db, err))

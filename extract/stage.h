@@ -18,7 +18,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { EXTRACT_DEDUP_OFF, EXTRACT_DEDUP_EXACT } ExtractDedup;
+// Which images count as one: with the same bytes, the same decoded pixels (thumbnail.h: pixel_hash; decoding is then
+// never reduced), or the same looks (measure.h).
+typedef enum { EXTRACT_DEDUP_OFF, EXTRACT_DEDUP_EXACT, EXTRACT_DEDUP_PIXEL, EXTRACT_DEDUP_PERCEPTUAL } ExtractDedup;
 
 typedef struct {
     const char *const *sources; // files, folders or "-" (standard input), in this order; borrowed

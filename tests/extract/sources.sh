@@ -122,7 +122,7 @@ error 1 "'$tmp/bare' is empty" "$tmp/bare"
 error 1 "nowhere.csv': No such file" "$tmp/nowhere.csv"
 error 2 "unknown kind of source" "$MAKE_IMAGES"
 error 2 "no SOURCE" --json
-error 2 "not available in this version; use --dedup exact" "$tmp/photos" --dedup perceptual
+error 2 "expected one of off, exact, pixel, perceptual" "$tmp/photos" --dedup fuzzy
 error 2 "expected one of shortest, crop, pad, keep" "$tmp/photos" --fit round
 error 2 "expected I/N" "$tmp/photos" --shard 3/3
 error 2 "no column 'title'" "$tmp/photos/bad.csv" --caption-col title
