@@ -262,6 +262,8 @@ int cmd_extract(int argc, char **argv)
          "fetch from loopback, private, link-local and metadata addresses too", 0, 0},
         {"ignore-robots", 0, CLI_FLAG, &o.fetch.ignore_robots, NULL, "do not look at robots.txt and X-Robots-Tag", 0,
          0},
+        {"sandbox", 0, CLI_FLAG, &o.sandbox, NULL,
+         "decode in processes that can do nothing else; a crash costs an image", 0, 0},
         {"dedup", 0, CLI_STRING, &dedup, "HOW", "exact | pixel | perceptual | off", 0, 0},
         {"limit", 0, CLI_INT, &limit, "N", "list at most N images; 0: all", 0, 9e15},
         {"shard-images", 0, CLI_INT, &shard_images, "N", "images in one tar", 1, 1e6},

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "extract/extract.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -100,6 +101,9 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    // Not a command: this program started by itself to decode for extract --sandbox.
+    if (argc == 2 && strcmp(argv[1], EXTRACT_SANDBOX_WORD) == 0)
+        return extract_sandbox_main();
     vc_interrupt_install();
     int status = dispatch(argc, argv);
     // A full disk behind '> file' must not look like success. A closed pipe is the reader's choice.

@@ -8,5 +8,6 @@
 #include "extract/merge.h"
 #include "extract/reader.h"
 #include "extract/resample.h"
+#include "extract/sandbox.h"
 #include "extract/stage.h"
 #include "extract/versions.h"

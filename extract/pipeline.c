@@ -8,6 +8,7 @@
 #include "base/pool.h"
 #include "extract/fetch.h"
 #include "extract/image.h"
+#include "extract/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,9 @@ struct ExtractPipeline {
     ExtractFetcher *fetcher;
     pthread_t *decoders;
     size_t decoder_count;
+    ExtractSandboxOptions sandbox;
+    ExtractSandbox **sandboxes; // one a decoder, all NULL without --sandbox
+    atomic_size_t next_sandbox;
     atomic_bool cancelled;
 };
 
@@ -93,14 +97,15 @@ static ExtractCause read_member(ExtractJob *job, uint64_t max_bytes)
 
 // --- decoding
 
-static void decode(ExtractPipeline *p, ExtractJob *job)
+static void decode(ExtractPipeline *p, ExtractSandbox *sandbox, ExtractJob *job)
 {
     const ExtractThumbnailOptions *o = &p->options->thumbnail;
     if (!job->bytes)
         job->cause = job->source->tar ? read_member(job, o->max_bytes) : read_file(job, o->max_bytes);
     if (job->cause == EXTRACT_OK) {
         vc_sha256(job->bytes, job->n, job->sha256);
-        job->cause = extract_thumbnail(&job->thumbnail, job->bytes, job->n, o, &job->err);
+        job->cause = sandbox ? extract_sandbox_thumbnail(sandbox, &job->thumbnail, job->bytes, job->n, &job->err)
+                             : extract_thumbnail(&job->thumbnail, job->bytes, job->n, o, &job->err);
     }
     free(job->bytes);
     job->bytes = NULL;
@@ -116,6 +121,7 @@ static void put_done(ExtractPipeline *p, ExtractJob *job)
 static void *decoder_main(void *arg)
 {
     ExtractPipeline *p = arg;
+    ExtractSandbox *sandbox = p->sandboxes[atomic_fetch_add(&p->next_sandbox, 1)];
     void *item;
     while (vc_queue_get(p->to_decode, &item)) {
         ExtractJob *job = item;
@@ -124,7 +130,7 @@ static void *decoder_main(void *arg)
             if (job->fetched)
                 extract_fetcher_release(p->fetcher, job->n);
         } else {
-            decode(p, job);
+            decode(p, sandbox, job);
         }
         put_done(p, job);
     }
@@ -164,6 +170,16 @@ static bool start_fetcher(ExtractPipeline *p, VcErr *err)
     return extract_fetcher_start(&p->fetcher, &options, on_fetched, p, err);
 }
 
+// Before there are threads, so that a machine that cannot is told once.
+static bool start_sandboxes(ExtractPipeline *p, VcErr *err)
+{
+    bool ok = true;
+    extract_sandbox_options_init(&p->sandbox);
+    for (size_t i = 0; ok && p->options->sandbox && i < p->options->jobs; i++)
+        ok = extract_sandbox_start(&p->sandboxes[i], &p->sandbox, &p->options->thumbnail, err);
+    return ok;
+}
+
 bool extract_pipeline_start(ExtractPipeline **out, const ExtractOptions *options, size_t capacity, VcErr *err)
 {
     if (!extract_image_init(err))
@@ -173,7 +189,8 @@ bool extract_pipeline_start(ExtractPipeline **out, const ExtractOptions *options
     p->to_decode = vc_queue_create(capacity);
     p->done = vc_queue_create(capacity);
     p->decoders = vc_calloc(options->jobs, sizeof *p->decoders);
-    bool ok = start_fetcher(p, err);
+    p->sandboxes = vc_calloc(options->jobs, sizeof *p->sandboxes);
+    bool ok = start_sandboxes(p, err) && start_fetcher(p, err);
     while (ok && p->decoder_count < options->jobs) {
         if (pthread_create(&p->decoders[p->decoder_count], NULL, decoder_main, p) != 0)
             ok = vc_fail(err, VC_ERR_IO, "cannot start %zu decoder threads; try a smaller --jobs", options->jobs);
@@ -221,6 +238,9 @@ void extract_pipeline_stop(ExtractPipeline **pipeline)
     for (size_t i = 0; i < p->decoder_count; i++)
         pthread_join(p->decoders[i], NULL);
     extract_fetcher_stop(&p->fetcher);
+    for (size_t i = 0; i < p->options->jobs; i++)
+        extract_sandbox_stop(&p->sandboxes[i]);
+    free(p->sandboxes);
     vc_queue_destroy(&p->to_decode);
     vc_queue_destroy(&p->done);
     free(p->decoders);

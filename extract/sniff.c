@@ -90,6 +90,14 @@ const char *extract_format_name(ExtractFormat format)
     return formats[format].name;
 }
 
+const char *extract_format_mime(const char *mime)
+{
+    for (size_t i = 1; i < sizeof formats / sizeof *formats; i++)
+        if (strcmp(formats[i].mime, mime) == 0)
+            return formats[i].mime;
+    return NULL;
+}
+
 static ExtractFormat heif_brand(Bytes b)
 {
     static const char brands[][5] = {"heic", "heix", "mif1"};

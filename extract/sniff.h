@@ -22,6 +22,8 @@ typedef enum {
 } ExtractFormat;
 
 const char *extract_format_name(ExtractFormat format); // "jpeg", ...; "unknown" for FORMAT_NONE
+// The static name of a media type that extract_sniff gives, NULL for any other.
+const char *extract_format_mime(const char *mime);
 
 typedef struct {
     ExtractFormat format;

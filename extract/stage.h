@@ -34,6 +34,7 @@ typedef struct {
     size_t jobs;               // decoder threads
     ExtractFetchOptions fetch; // the network; max_bytes and max_memory are set by the stage
     ExtractDedup dedup;
+    bool sandbox;             // each decoder in a process of its own (sandbox.h)
     const char *retry_failed; // NULL: no; "": rejected images whose cause may heal; else causes by name, with commas
     uint64_t limit;           // at most so many images are listed; 0: all
     uint32_t shard_index, shard_count;  // this process does image_id % shard_count == shard_index
