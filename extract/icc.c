@@ -64,11 +64,12 @@ static double curve_at(Bytes tag, double v)
 // Within half a step of 8 bits, judged where the steps are finest: in encoded values.
 static bool is_srgb_curve(Bytes tag)
 {
-    for (int i = 0; i <= 32; i++) {
-        const double v = i / 32.0, step = 1 / 255.0;
-        const double got = curve_at(tag, v), low = v < step ? 0 : srgb(v - step / 2), high = srgb(v + step / 2);
+    double low = 0;
+    for (int i = 0; i < 256; i++) {
+        const double got = curve_at(tag, i / 255.0), high = srgb((i + 0.5) / 255);
         if (!(got >= low - 1e-4 && got <= high + 1e-4))
             return false;
+        low = high;
     }
     return true;
 }
@@ -114,9 +115,9 @@ static bool read_transform(Transform *t, Bytes b)
         }
         for (int v = 0; v < 256; v++) {
             const double l = curve_at(curve, v / 255.0);
-            if (!(l >= 0 && l <= 1.01))
+            if (!(l >= -0.001 && l <= 1.01))
                 return false;
-            t->linear[c][v] = (float)l;
+            t->linear[c][v] = l < 0 ? 0 : (float)l;
         }
     }
     // Colorants that do not add up to the white of the connection space belong to a profile of another kind.

@@ -219,25 +219,29 @@ static VipsImage *tagged_copy(const uint8_t *rgb, int width, int height, bool gr
     return typed;
 }
 
-void extract_vips_to_srgb(uint8_t *rgb, int width, int height, bool gray, const uint8_t *icc, size_t icc_bytes)
+bool extract_vips_engine(uint8_t *rgb, int width, int height, bool gray, const uint8_t *icc, size_t icc_bytes)
 {
-    if (!profile_fits(icc, icc_bytes, gray ? 1 : 3) || extract_icc_is_srgb(icc, icc_bytes))
-        return;
-    if (!gray && extract_icc_to_srgb(rgb, (size_t)width * (size_t)height, icc, icc_bytes))
-        return;
     VipsImage *image = tagged_copy(rgb, width, height, gray, icc, icc_bytes);
     VipsRegion *region = NULL;
     const VipsRect all = {0, 0, width, height};
     if (image && manage(&image) && to_rgb(&image) && image->Xsize == width && image->Ysize == height)
         region = vips_region_new(image);
     // Into our own pixels only when all of it is there.
-    if (region && !vips_region_prepare(region, &all))
-        for (int y = 0; y < height; y++)
-            memcpy(rgb + 3 * (size_t)width * (size_t)y, VIPS_REGION_ADDR(region, 0, y), 3 * (size_t)width);
-    else
-        vips_error_clear();
+    const bool ok = region && !vips_region_prepare(region, &all);
+    for (int y = 0; ok && y < height; y++)
+        memcpy(rgb + 3 * (size_t)width * (size_t)y, VIPS_REGION_ADDR(region, 0, y), 3 * (size_t)width);
+    vips_error_clear();
     if (region)
         g_object_unref(region);
     if (image)
         g_object_unref(image);
+    return ok;
+}
+
+void extract_vips_to_srgb(uint8_t *rgb, int width, int height, bool gray, const uint8_t *icc, size_t icc_bytes)
+{
+    if (!profile_fits(icc, icc_bytes, gray ? 1 : 3) || extract_icc_is_srgb(icc, icc_bytes))
+        return;
+    if (gray || !extract_icc_to_srgb(rgb, (size_t)width * (size_t)height, icc, icc_bytes))
+        extract_vips_engine(rgb, width, height, gray, icc, icc_bytes);
 }

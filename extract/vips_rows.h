@@ -32,3 +32,5 @@ void extract_vips_destroy(ExtractVipsReader **reader); // NULL allowed; clears
 // RGB pixels in the space of `icc` to sRGB, in place. A profile that cannot be used, or that is not of RGB (of grey
 // where `gray`), leaves them as they are.
 void extract_vips_to_srgb(uint8_t *rgb, int width, int height, bool gray, const uint8_t *icc, size_t icc_bytes);
+// The same by libvips alone, without the short ways of icc.h. False when it could not.
+bool extract_vips_engine(uint8_t *rgb, int width, int height, bool gray, const uint8_t *icc, size_t icc_bytes);

@@ -31,5 +31,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         VC_ASSERT(header.width > 0 && header.height > 0);
     if (cause == EXTRACT_OK && header.format == EXTRACT_FORMAT_PNG)
         try_png(data, size, &header);
+    if (cause == EXTRACT_OK && header.format == EXTRACT_FORMAT_GIF) {
+        const ExtractCause checked = extract_gif_check(data, size, &err);
+        VC_ASSERT((checked == EXTRACT_OK) == (err.text[0] == 0));
+    }
+    VC_ASSERT(header.orientation >= 1 && header.orientation <= 8);
+    VC_ASSERT(extract_format_mime(header.mime ? header.mime : "") == header.mime);
     return 0;
 }
