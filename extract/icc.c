@@ -74,6 +74,11 @@ static bool is_srgb_curve(Bytes tag)
     return true;
 }
 
+static bool is_same(Bytes a, Bytes b)
+{
+    return a.p == b.p && a.n == b.n;
+}
+
 static bool is_matrix_profile(Bytes b)
 {
     return b.n >= HEADER + 4 && memcmp(b.p + 36, "acsp", 4) == 0 && memcmp(b.p + 16, "RGB XYZ ", 8) == 0 &&
@@ -89,7 +94,7 @@ bool extract_icc_is_srgb(const uint8_t *icc, size_t n)
         return false;
     const Bytes r = find_tag(b, "rTRC"), g = find_tag(b, "gTRC"), blue = find_tag(b, "bTRC");
     // The three usually share one curve.
-    return is_srgb_curve(r) && (g.p == r.p || is_srgb_curve(g)) && (blue.p == r.p || is_srgb_curve(blue));
+    return is_srgb_curve(r) && (is_same(g, r) || is_srgb_curve(g)) && (is_same(blue, r) || is_srgb_curve(blue));
 }
 
 enum { STEPS = 16384 }; // of linear light, finer than 8 encoded bits everywhere
