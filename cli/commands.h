@@ -46,5 +46,6 @@ int cmd_merge(int argc, char **argv);
 int cmd_model(int argc, char **argv);
 int cmd_parse(int argc, char **argv);
 int cmd_index(int argc, char **argv);
+int cmd_index_vectors(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
 int cmd_train(int argc, char **argv);

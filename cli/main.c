@@ -15,6 +15,7 @@ static const CliCommand commands[] = {
     {"concepts", cmd_concepts, "captions and images to concepts: parse, embed, mine; list, show, of"},
     {"filter", cmd_filter, "CLIP filtering of image-caption pairs"},
     {"index", cmd_index, "pack images, captions and concepts as training records"},
+    {"index-vectors", cmd_index_vectors, "make vector search fast"},
     {"train", cmd_train, "train a model on the records of a workspace"},
     {"query", cmd_query, "find images by concepts, captions, free text or likeness"},
     {"stats", cmd_stats, "counts, histograms, failures by cause"},

@@ -209,7 +209,7 @@ static void offer(CoarsePick *p, const CoarseBlock *b, const CoarseQueries *q, s
 {
     const float score = (float)sum * b->scale[at] * q->scale[query];
     const float bound = b->error[at] * (1 + q->blur[query]) + q->blur[query] * q->length + slack;
-    coarse_pick_add(p, (CoarseItem){b->first + (uint32_t)at, score - bound, score + bound});
+    coarse_pick_add(p, (CoarseItem){coarse_number(b, at), score - bound, score + bound});
 }
 
 // What a sum of products, times the row's scale, must reach with the row's error times *gain: high >= pick's least,
@@ -232,7 +232,7 @@ static void scan_one(const CoarseBlock *b, const CoarseQueries *q, size_t query,
     for (size_t w = 0; w < (count + 31) / 32; w++) {
         for (uint32_t bits = s->hits[w]; bits != 0; bits &= bits - 1) {
             const size_t r = w * 32 + (size_t)__builtin_ctz(bits);
-            if (coarse_allowed(allowed, (uint64_t)b->first + begin + r))
+            if (coarse_allowed(allowed, coarse_number(b, begin + r)))
                 offer(p, b, q, query, begin + r, s->sums[r]);
         }
     }
@@ -253,7 +253,7 @@ static void scan_panel(const CoarseBlock *b, const CoarseQueries *q, size_t from
     k->tile_i8(s->sums, turned, b->width, count, q->panels + from * q->width, b->width / 4);
     k->above(s->hits, s->sums, b->scale + begin, b->error + begin, count, q->shift + from, gain, least);
     for (size_t r = 0; r < count; r++) {
-        if (s->hits[r] == 0 || !coarse_allowed(allowed, (uint64_t)b->first + begin + r))
+        if (s->hits[r] == 0 || !coarse_allowed(allowed, coarse_number(b, begin + r)))
             continue;
         for (uint32_t bits = s->hits[r]; bits != 0; bits &= bits - 1) {
             const size_t j = (size_t)__builtin_ctz(bits);

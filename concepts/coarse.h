@@ -26,8 +26,14 @@ typedef struct {
     const uint8_t *turned;      // [count][width] or NULL
     const float *scale, *error; // [count]
     size_t count, width;
-    uint32_t first; // number of the first row
+    uint32_t first;          // number of the first row, where they follow each other:
+    const uint32_t *numbers; // [count] of the rows, or NULL
 } CoarseBlock;
+
+static inline uint32_t coarse_number(const CoarseBlock *b, size_t at)
+{
+    return b->numbers ? b->numbers[at] : b->first + (uint32_t)at;
+}
 
 // A row without a scale (not finite) gets an error that no bound leaves out.
 static inline void coarse_never_left_out(float *scale, float *error)

@@ -7,9 +7,11 @@
 
 #include "concepts/caption.h"
 #include "concepts/caption_train.h"
+#include "concepts/cells.h"
 #include "concepts/clip.h"
 #include "concepts/embed.h"
 #include "concepts/filter.h"
+#include "concepts/index_vectors.h"
 #include "concepts/mine.h"
 #include "concepts/mine_top.h"
 #include "concepts/nearest.h"

@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "concepts/clip.h"
 #include "concepts/embed_precision.h"
+#include "concepts/index_vectors.h"
 #include "concepts/store.h"
 #include "concepts/vectors.h"
 #include "extract/extract.h"
@@ -520,6 +521,9 @@ bool concepts_embed(VcWorkspace *ws, const ConceptsEmbedOptions *options, Concep
         return false;
     s.dim = clip_info(s.model)->dim;
     bool ok = choose_model(&s, err) && prepare(&s, err) && embed_concepts(&s, err) && embed_images(&s, err);
+    // What was embedded is kept whatever becomes of the derived file.
+    if (ok && report->images_total > 0)
+        ok = concepts_index_bytes(ws, options->pool, err);
     concepts_model_finish(&s.row);
     clip_close(&s.model);
     return ok;

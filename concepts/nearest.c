@@ -2,6 +2,7 @@
 #include "concepts/nearest.h"
 
 #include "base/mem.h"
+#include "concepts/cells.h"
 #include "concepts/coarse.h"
 #include "concepts/vectors_i8.h"
 #include "nn/nn.h"
@@ -19,6 +20,7 @@ struct Nearest {
     const VectorsReader *rows;
     CoarseRows fine; // the same
     VectorsBytes *bytes;
+    Cells *cells;
 };
 
 bool nearest_open(Nearest **out, const VectorsReader *rows, const char *bytes_path, const char **notice, VcErr *err)
@@ -46,8 +48,25 @@ void nearest_close(Nearest **nearest)
     if (!nearest || !*nearest)
         return;
     vectors_bytes_close(&(*nearest)->bytes);
+    cells_close(&(*nearest)->cells);
     free(*nearest);
     *nearest = NULL;
+}
+
+bool nearest_open_cells(Nearest *n, const char *path, VcErr *err)
+{
+    cells_close(&n->cells);
+    if (!cells_open(&n->cells, path, n->rows, err))
+        return false;
+    return n->cells || vc_fail(err, VC_ERR_USAGE,
+                               "there is no index of these vectors in '%s', or it was made from others; 'vicha "
+                               "index-vectors --cells N' makes it",
+                               path);
+}
+
+size_t nearest_cells(const Nearest *n)
+{
+    return n->cells ? cells_count(n->cells) : 0;
 }
 
 uint64_t nearest_byte_rows(const Nearest *n)
@@ -71,6 +90,8 @@ typedef struct {
     uint64_t rows, bytes; // rows in all; the first `bytes` of them by bytes
     uint32_t *list;       // the allowed rows, where they are few
     size_t listed;
+    uint32_t *probes; // [count][probe] cells
+    size_t probe;
     CoarsePick *picks; // [count], of all workers
     size_t *starts;    // [count + 1]: items of the picks, one behind the other
 } Search;
@@ -121,6 +142,25 @@ static void score_listed(void *ctx, size_t begin, size_t end, size_t worker)
     Search *s = ctx;
     for (size_t i = begin; i < end; i++)
         scan_fine(s, &s->workers[worker], s->list[i], 1);
+}
+
+static void find_probes(void *ctx, size_t begin, size_t end, size_t worker)
+{
+    Search *s = ctx;
+    (void)worker;
+    for (size_t i = begin; i < end; i++)
+        cells_nearest(s->n->cells, s->queries.unit + i * s->queries.dim, s->probe, s->probes + i * s->probe);
+}
+
+static void scan_probes(void *ctx, size_t begin, size_t end, size_t worker)
+{
+    Search *s = ctx;
+    Worker *w = &s->workers[worker];
+    for (size_t i = begin; i < end; i++) {
+        const size_t query = i / s->probe;
+        const CoarseBlock b = cells_block(s->n->cells, s->probes[i]);
+        coarse_scan(&b, &s->queries, query, 1, &w->picks[query], s->q->allowed, &w->scratch);
+    }
 }
 
 // Items whose score is not known yet get it.
@@ -181,6 +221,9 @@ static void search_group(Search *s, NearestAnswer *answer, size_t from)
     }
     if (s->list) {
         vc_parallel_for(s->q->pool, s->listed, 64, score_listed, s);
+    } else if (s->probes) {
+        vc_parallel_for(s->q->pool, s->queries.count, 1, find_probes, s);
+        vc_parallel_for(s->q->pool, s->queries.count * s->probe, 2, scan_probes, s);
     } else {
         vc_parallel_for(s->q->pool, (size_t)((s->rows + PIECE - 1) / PIECE), 1, scan_piece, s);
     }
@@ -235,6 +278,7 @@ static void end_search(Search *s, size_t group, size_t threads)
     free(s->picks);
     free(s->starts);
     free(s->list);
+    free(s->probes);
     coarse_queries_destroy(&s->queries);
 }
 
@@ -253,6 +297,10 @@ bool nearest_find(const Nearest *n, const NearestQuestion *q, NearestAnswer *ans
         return true;
     if (q->allowed && allowed < s.rows / 100 * FEW_PERCENT)
         list_allowed(&s, allowed);
+    if (!s.list && q->probe > 0 && n->cells && !q->exact) {
+        s.probe = q->probe < cells_count(n->cells) ? q->probe : cells_count(n->cells);
+        s.probes = vc_alloc(group * s.probe, sizeof *s.probes);
+    }
     coarse_queries_create(&s.queries, group, dim, 1.01F);
     begin_search(&s, group, threads);
     bool ok = true;

@@ -20,6 +20,9 @@ typedef struct Nearest Nearest;
 // rows: borrowed. bytes_path: the file of bytes, or NULL; one that is absent, stale or damaged is done without (and
 // *notice, a static text or NULL, says so). More than 2^32 - 2 rows are an error.
 bool nearest_open(Nearest **out, const VectorsReader *rows, const char *bytes_path, const char **notice, VcErr *err);
+// Opens a file of cells beside it, for questions with `probe`: VC_ERR_USAGE where there is none of these rows.
+bool nearest_open_cells(Nearest *n, const char *cells_path, VcErr *err);
+size_t nearest_cells(const Nearest *n);       // 0: none open
 void nearest_close(Nearest **n);              // NULL allowed; clears
 uint64_t nearest_byte_rows(const Nearest *n); // rows that have bytes
 
@@ -35,6 +38,7 @@ typedef struct {
     const uint64_t *allowed; // bit row % 64 of word row / 64; NULL: all
     float least;             // lowest score that is a hit; -INFINITY: any
     bool exact;              // float16 alone
+    size_t probe;            // look into so many cells only, 0: everywhere. Then the answer is no longer exact
     VcPool *pool;            // may be NULL
 } NearestQuestion;
 

@@ -75,6 +75,7 @@ static void forget_state(QueryEngine *engine)
 {
     EngineState *s = &engine->state;
     postings_close(&s->postings);
+    nearest_close(&s->nearest);
     vectors_reader_close(&s->vectors);
     concepts_model_finish(&s->model);
     free(s->own_ids);
@@ -287,7 +288,15 @@ bool query_need_rows(QueryEngine *engine, VcErr *err)
 bool query_need_vectors(QueryEngine *engine, VcErr *err)
 {
     EngineState *s = &engine->state;
-    return s->vectors || concepts_open_vectors(&engine->ws, "image", &s->vectors, &s->model, err);
+    if (s->nearest)
+        return true;
+    if (!s->vectors && !concepts_open_vectors(&engine->ws, "image", &s->vectors, &s->model, err))
+        return false;
+    char *path = concepts_vector_path(&engine->ws, "image", s->model.name), *bytes = vectors_bytes_path(path);
+    const bool ok = nearest_open(&s->nearest, s->vectors, bytes, NULL, err);
+    free(bytes);
+    free(path);
+    return ok;
 }
 
 // --- lists of concepts -----------------------------------------------------------------------------------------------

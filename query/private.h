@@ -63,6 +63,7 @@ typedef struct {
     RowSet dead; // rows without an image, or with a rejected one
     // Vectors.
     VectorsReader *vectors;
+    Nearest *nearest; // over `vectors`
     ConceptsModel model;
     TableList *lists;
     size_t list_count, list_cap;

@@ -6,29 +6,12 @@
 enum { PIECE = 32768 }; // rows scored between two looks at the interrupt flag
 
 typedef struct {
-    const VectorsReader *reader;
+    CoarseRows rows;
     const float *query; // [dim], unit
-    size_t dim;
     const uint64_t *allowed;
     uint64_t base;
-    float *scores;   // [PIECE]
-    float **scratch; // [threads][dim]
+    float *scores; // [PIECE]
 } Scan;
-
-static float dot(const float *a, const float *b, size_t n)
-{
-    float part[16] = {0}, sum = 0;
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        for (size_t k = 0; k < 16; k++)
-            part[k] += a[i + k] * b[i + k];
-    }
-    for (; i < n; i++)
-        sum += a[i] * b[i];
-    for (size_t k = 0; k < 16; k++)
-        sum += part[k];
-    return sum;
-}
 
 static bool has_row(const uint64_t *allowed, uint64_t row)
 {
@@ -38,42 +21,73 @@ static bool has_row(const uint64_t *allowed, uint64_t row)
 static void score_chunk(void *ctx, size_t begin, size_t end, size_t worker)
 {
     Scan *s = ctx;
-    float *x = s->scratch[worker];
-    for (size_t i = begin; i < end; i++) {
-        if (!has_row(s->allowed, s->base + i))
-            continue;
-        vectors_reader_floats(s->reader, s->base + i, 1, x);
-        float norm = sqrtf(dot(x, x, s->dim));
-        s->scores[i] = norm > 0 ? dot(x, s->query, s->dim) / norm : 0;
+    (void)worker;
+    if (!s->allowed)
+        coarse_scores(&s->rows, s->base + begin, end - begin, s->query, s->scores + begin);
+    for (size_t i = begin; s->allowed && i < end; i++) {
+        if (has_row(s->allowed, s->base + i))
+            s->scores[i] = coarse_score(&s->rows, s->base + i, s->query);
     }
+}
+
+// The first page without a least score: rows are left out by their bytes where there are such. Other rows than these
+// may be looked at where the last of the page ties with many: then *done is false.
+static bool first_page(QueryEngine *engine, const float *vector, const RowSet *allowed, bool exact, Selection *best,
+                       int64_t *matched, bool *done, VcErr *err)
+{
+    enum { TIES = 16 }; // hits behind the page, which tie in the order of rows and not of images
+    const EngineState *state = &engine->state;
+    const size_t words = (state->rows + 63) / 64;
+    uint64_t *bits = vc_calloc(words + 1, sizeof *bits);
+    *matched = 0;
+    for (size_t i = 0; i < words; i++) {
+        bits[i] = allowed ? allowed->words[i] : UINT64_MAX;
+        bits[i] &= state->dead.words ? ~state->dead.words[i] : UINT64_MAX;
+        if (i == words - 1 && state->rows % 64)
+            bits[i] &= (UINT64_C(1) << state->rows % 64) - 1;
+        *matched += __builtin_popcountll(bits[i]);
+    }
+    NearestQuestion q = {.vectors = vector,
+                         .count = 1,
+                         .limit = best->limit + TIES,
+                         .allowed = bits,
+                         .least = -INFINITY,
+                         .exact = exact,
+                         .pool = engine->pool};
+    NearestAnswer a = {0};
+    const bool ok = nearest_find(state->nearest, &q, &a, err);
+    *done = ok && (a.found[0] < q.limit || a.hits[best->limit - 1].score > a.hits[q.limit - 1].score);
+    for (size_t i = 0; *done && i < a.found[0]; i++)
+        selection_add(best, a.hits[i].score, state->ids[a.hits[i].row], (int64_t)a.hits[i].row);
+    nearest_answer_finish(&a);
+    free(bits);
+    return ok;
 }
 
 bool query_scan_vectors(QueryEngine *engine, const float *vector, const RowSet *allowed, double least, bool exact,
                         Selection *best, int64_t *matched, VcErr *err)
 {
-    (void)exact;
     if (!query_need_vectors(engine, err))
         return false;
     const EngineState *state = &engine->state;
-    Scan s = {.reader = state->vectors,
-              .dim = vectors_reader_dim(state->vectors),
-              .allowed = allowed ? allowed->words : NULL};
-    size_t threads = vc_pool_threads(engine->pool);
-    float *unit = vc_alloc(s.dim, sizeof *unit);
-    memcpy(unit, vector, s.dim * sizeof *unit);
-    concepts_normalize(unit, 1, s.dim);
+    bool done = false;
+    if (least == -INFINITY && !best->has_after && state->rows <= vectors_reader_rows(state->vectors)) {
+        if (!first_page(engine, vector, allowed, exact, best, matched, &done, err) || done)
+            return done;
+    }
+    Scan s = {.rows = coarse_rows_of(state->vectors), .allowed = allowed ? allowed->words : NULL};
+    float *unit = vc_alloc(s.rows.dim, sizeof *unit);
+    memcpy(unit, vector, s.rows.dim * sizeof *unit);
+    concepts_normalize(unit, 1, s.rows.dim);
     s.query = unit;
     s.scores = vc_alloc(PIECE, sizeof *s.scores);
-    s.scratch = vc_alloc(threads, sizeof *s.scratch);
-    for (size_t i = 0; i < threads; i++)
-        s.scratch[i] = vc_alloc(s.dim, sizeof(float));
     *matched = 0;
     uint64_t rows = vectors_reader_rows(state->vectors);
     rows = rows < state->rows ? rows : state->rows;
     bool ok = true;
     for (s.base = 0; ok && s.base < rows; s.base += PIECE) {
         size_t n = rows - s.base < PIECE ? (size_t)(rows - s.base) : PIECE;
-        vc_parallel_for(engine->pool, n, 512, score_chunk, &s);
+        vc_parallel_for(engine->pool, n, COARSE_SCORES, score_chunk, &s);
         for (size_t i = 0; i < n; i++) {
             uint64_t row = s.base + i;
             if (!has_row(s.allowed, row) || state->ids[row] < 0 || s.scores[i] < least)
@@ -84,9 +98,6 @@ bool query_scan_vectors(QueryEngine *engine, const float *vector, const RowSet *
         if (vc_interrupted())
             ok = vc_fail(err, VC_ERR_CANCELLED, "interrupted");
     }
-    for (size_t i = 0; i < threads; i++)
-        free(s.scratch[i]);
-    free(s.scratch);
     free(s.scores);
     free(unit);
     return ok;

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/rng.h"
+#include "concepts/cells.h"
 #include "concepts/vectors_i8.h"
 #include "nn/nn.h"
 #include "tests/support/test.h"
@@ -375,11 +376,89 @@ static void test_damage(void **state)
     close_fixture(&f);
 }
 
+static void test_cells(void **state)
+{
+    (void)state;
+    Fixture f;
+    open_fixture(&f, CLUSTERED, ROWS);
+    char *path = cells_path(f.path);
+    VectorsBytes *bytes = NULL;
+    Cells *c = NULL;
+    assert_ok(cells_open(&c, path, f.reader, err));
+    assert_null(c);
+    assert_error(nearest_open_cells(f.nearest, path, err), "no index");
+    assert_ok(vectors_bytes_open(&bytes, f.bytes, f.reader, err));
+    assert_ok(cells_build(path, f.reader, bytes, 40, NULL, err));
+    char *one = NULL, *two = NULL;
+    size_t n, m;
+    assert_ok(vc_read_file(&one, &n, path, SIZE_MAX / 2, err));
+    VcPool *pool = vc_pool_create(3);
+    assert_ok(cells_build(path, f.reader, bytes, 40, pool, err));
+    assert_ok(vc_read_file(&two, &m, path, SIZE_MAX / 2, err));
+    assert_int_equal(n, m);
+    assert_memory_equal(one, two, n);
+    // Every row is in one cell.
+    assert_ok(cells_open(&c, path, f.reader, err));
+    assert_int_equal(cells_count(c), 40);
+    bool *seen = vc_calloc(ROWS, sizeof *seen);
+    for (size_t i = 0; i < 40; i++) {
+        const CoarseBlock b = cells_block(c, i);
+        for (size_t r = 0; r < b.count; r++) {
+            assert_false(seen[b.numbers[r]]);
+            seen[b.numbers[r]] = true;
+            const CoarseBlock own = vectors_bytes_block(bytes, b.numbers[r], 1);
+            assert_memory_equal(own.rows, b.rows + r * b.width, b.width);
+            assert_true(own.scale[0] == b.scale[r] && own.error[0] == b.error[r]);
+        }
+    }
+    for (size_t r = 0; r < ROWS; r++)
+        assert_true(seen[r]);
+    // All cells give the exact answer; few find most of it, and what they find has the same bits.
+    float *queries = make_queries(CLUSTERED, QUERIES);
+    NearestQuestion q = {.vectors = queries, .count = QUERIES, .limit = 10, .least = -INFINITY, .pool = pool};
+    NearestAnswer exact, all, few;
+    assert_ok(nearest_open_cells(f.nearest, path, err));
+    assert_int_equal(nearest_cells(f.nearest), 40);
+    assert_ok(nearest_find(f.nearest, &q, &exact, err));
+    q.probe = 1000;
+    assert_ok(nearest_find(f.nearest, &q, &all, err));
+    assert_same(&exact, &all, QUERIES);
+    q.probe = 4;
+    assert_ok(nearest_find(f.nearest, &q, &few, err));
+    size_t found = 0;
+    for (size_t i = 0; i < QUERIES; i++) {
+        for (size_t k = 0; k < few.found[i]; k++) {
+            for (size_t w = 0; w < 10; w++) {
+                const NearestHit *h = &few.hits[i * 10 + k], *e = &exact.hits[i * 10 + w];
+                assert_true(h->row != e->row || memcmp(&h->score, &e->score, sizeof h->score) == 0);
+                found += h->row == e->row;
+            }
+        }
+    }
+    assert_true(found > (size_t)QUERIES * 10 * 8 / 10);
+    nearest_answer_finish(&exact);
+    nearest_answer_finish(&all);
+    nearest_answer_finish(&few);
+    cells_close(&c);
+    damage(path, 64 + 100);
+    assert_error(cells_open(&c, path, f.reader, err), "damaged");
+    damage(path, 20);
+    assert_error(cells_open(&c, path, f.reader, err), "damaged");
+    vc_pool_destroy(&pool);
+    vectors_bytes_close(&bytes);
+    free(seen);
+    free(queries);
+    free(one);
+    free(two);
+    free(path);
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers),     cmocka_unit_test(test_leaves_out),
                                        cmocka_unit_test(test_filters),     cmocka_unit_test(test_same_bits),
                                        cmocka_unit_test(test_bad_queries), cmocka_unit_test(test_stale),
-                                       cmocka_unit_test(test_damage)};
+                                       cmocka_unit_test(test_damage),      cmocka_unit_test(test_cells)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,6 +143,25 @@ run 0 'stats for people' stats -w "$ws"
 COLUMNS=60 "$VICHA" query -w "$ws" a dog >"$out" 2>"$log"
 check 'tables fit the terminal' sh -c "! grep -q '.\{181\}' '$out'"
 
+# The derived files of vectors change no answer, are made again where they are gone or damaged, and are only made once.
+answer() { "$VICHA" query -w "$ws" --like 3 -n 20 --json 2>>"$log" | cksum; }
+first=$(answer)
+check 'embedding leaves a file of bytes' test -s "$(echo "$ws"/vectors/image-*.i8)"
+rm "$ws"/vectors/image-*.i8
+same 'without it the answer is the same' "$(answer)" "$first"
+run 0 'index-vectors' index-vectors -w "$ws" --json
+check '... makes it' grep -q '"rows": 400.*"made_bytes": true' "$out"
+same '... and the answer is the same' "$(answer)" "$first"
+printf 'x' | dd of="$(echo "$ws"/vectors/image-*.i8)" bs=1 seek=30 conv=notrunc 2>/dev/null
+same 'damaged, the answer is the same' "$(answer)" "$first"
+run 0 'with cells' index-vectors -w "$ws" --cells=8 --json
+check '... recall is measured' grep -q '"probe": 4, "recall_at_10": [01]' "$out"
+run 0 '... once' index-vectors -w "$ws" --cells=8 --json
+check '... for the same vectors' grep -q '"made_bytes": false.*"made_cells": false' "$out"
+run 2 'cells are a number' index-vectors -w "$ws" --cells=0
+run 0 'for people' index-vectors -w "$ws" --cells
+check '... with a table' grep -q 'recall@10' "$out"
+
 # A damaged picture in the store is rejected with its cause; everything else goes on.
 "$VICHA" extract -w "$work/dmg" -q "$work/in/captions.jsonl" >/dev/null 2>&1
 shard=$(ls "$work"/dmg/images/*.tar | head -n 1)
