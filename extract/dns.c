@@ -197,10 +197,10 @@ static void sweep(ExtractDns *d, double now)
             }
 }
 
-static void enqueue(ExtractDns *d, Entry *e)
+static void enqueue(ExtractDns *d, Entry *e, double now)
 {
     e->stage = QUEUED;
-    e->begun = vc_now();
+    e->begun = now;
     e->next_asked = NULL;
     *d->queue_end = e;
     d->queue_end = &e->next_asked;
@@ -215,7 +215,7 @@ static Entry *entry_of(ExtractDns *d, const char *host, double now)
     for (Entry *e = d->buckets[bucket]; e; e = e->next)
         if (strcmp(e->host, host) == 0) {
             if (e->stage == ANSWERED && e->until <= now)
-                enqueue(d, e);
+                enqueue(d, e, now);
             return e;
         }
     if (d->count >= MAX_ENTRIES)
@@ -225,7 +225,7 @@ static Entry *entry_of(ExtractDns *d, const char *host, double now)
     e->next = d->buckets[bucket];
     d->buckets[bucket] = e;
     d->count++;
-    enqueue(d, e);
+    enqueue(d, e, now);
     return e;
 }
 

@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_BODIES = 64 << 20 }; // bytes of downloads that wait for a decoder or are under way
+enum { MAX_BODIES = 32 << 20 }; // bytes of downloads that wait for a decoder or are under way
 
 struct ExtractPipeline {
     const ExtractOptions *options;

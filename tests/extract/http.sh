@@ -72,6 +72,33 @@ expect 3 "$VICHA" extract --json --allow-private -w "$tmp/ws" "$tmp/list.tsv"
 check "stored of the grown source" "$(field stored_now)" 1
 check "requests for the grown source" "$(wc -l <"$tmp/requests")" $((before + 2)) # with robots.txt
 
+# --retry-failed: only what may heal is asked for again, or only what the causes name.
+cp "$tmp/photos/00023.jpg" "$tmp/photos/late.jpg.new"
+printf 'x\t%s/late.jpg\nx\t%s/00024.jpg\nx\t%s/410/1.jpg\n' "$url" "$url" "$url" >"$tmp/again.tsv"
+expect 3 "$VICHA" extract --json --allow-private -w "$tmp/again" "$tmp/again.tsv" --retries 0
+check "stored before the retry" "$(field stored)" 1
+check "rejected before the retry" "$(field rejected)" 2
+mv "$tmp/photos/late.jpg.new" "$tmp/photos/late.jpg"
+gone=$(asked /410/1)
+expect 3 "$VICHA" extract --json --allow-private -w "$tmp/again" "$tmp/again.tsv" --retry-failed
+check "what may heal among 404 and 410" "$(field rejected_now)" 0
+expect 3 "$VICHA" extract --json --allow-private -w "$tmp/again" "$tmp/again.tsv" --retry-failed=not_found,timeout
+check "stored by a retry of not_found" "$(field stored_now)" 1
+check "requests for /410/ then" "$(asked /410/1)" $((gone + 1))
+expect 2 "$VICHA" extract --allow-private -w "$tmp/again" "$tmp/again.tsv" --retry-failed=no_such_cause
+case $errors in *"no_such_cause"*) ;; *) fail "an unknown cause: $errors" ;; esac
+printf 'x\t%s/flaky/00025.jpg\n' "$url" >"$tmp/heal.tsv"
+expect 3 "$VICHA" extract --json --allow-private -w "$tmp/heal" "$tmp/heal.tsv" --retries 0
+check "a server error" "$(printf '%s' "$out" | grep -c '"server_error": 1')" 1
+expect 0 "$VICHA" extract --json --allow-private -w "$tmp/heal" "$tmp/heal.tsv" --retries 0 --retry-failed
+check "stored by a retry of what may heal" "$(field stored_now)" 1
+
+# Private addresses are refused, and nobody is asked.
+before=$(wc -l <"$tmp/requests")
+expect 3 "$VICHA" extract --json -w "$tmp/private" "$tmp/heal.tsv"
+check "private addresses" "$(printf '%s' "$out" | grep -c '"private_address": 1')" 1
+check "requests to private addresses" "$(wc -l <"$tmp/requests")" "$before"
+
 # Ctrl-C and SIGTERM while a server does not answer: at once, with what is finished kept.
 {
     i=0

@@ -13,6 +13,7 @@
 //   /timeout/...           never answers
 //   /trickle/NAME          a byte every 200 ms
 //   /slow/NAME             the file after 150 ms
+//   /far/NAME?...          the file after 200 to 300 ms, which depends on the whole path
 //   /headers/...           headers without an end
 //   /endless/...           a body without an end
 //   /garbage/...           bytes that are no HTTP
@@ -20,6 +21,7 @@
 //   /loop/...              redirects to itself;  /redirect/NAME  redirects to /NAME;  /ftp/...  redirects to ftp:
 //
 // LOG gets "METHOD PATH USER-AGENT" a request.
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -124,6 +126,14 @@ static bool send_file(Server *s, int fd, const char *name)
     return ok;
 }
 
+static bool send_far(Server *s, int fd, const char *name)
+{
+    char *path = vc_strndup(name, strcspn(name, "?"));
+    const bool ok = send_file(s, fd, path);
+    free(path);
+    return ok;
+}
+
 static bool send_part(Server *s, int fd, const char *name)
 {
     size_t n = 0;
@@ -209,6 +219,8 @@ static bool serve(Server *s, int fd, const char *path)
         return trickle(s, fd, name);
     if (strcmp(kind, "slow") == 0)
         return !gone_within(fd, 150) && send_file(s, fd, name);
+    if (strcmp(kind, "far") == 0)
+        return !gone_within(fd, 200 + (int)(vc_xxh3(path, strlen(path)) % 101)) && send_far(s, fd, name);
     if (strcmp(kind, "headers") == 0)
         return endless(fd, "HTTP/1.1 200 OK\r\n", "X-More: and more and more and more\r\n");
     if (strcmp(kind, "endless") == 0)
