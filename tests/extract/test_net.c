@@ -226,10 +226,11 @@ static void test_robots_paths(void **state)
 static void test_robots_limits(void **state)
 {
     (void)state;
-    ExtractRobots *r = extract_robots_parse("User-agent: *\nCrawl-delay: 2.5\n", 32, "vicha");
+    ExtractRobots *r = extract_robots_parse("User-agent: *\nCrawl-delay: 2.5\n", 31, "vicha");
     assert_close(extract_robots_delay(r), 2.5, 1e-12);
     extract_robots_free(&r);
-    r = extract_robots_parse("User-agent: *\nCrawl-delay: 99999999\nCrawl-delay: -1\nCrawl-delay: x\n", 71, "vicha");
+    static const char delays[] = "User-agent: *\nCrawl-delay: 99999999\nCrawl-delay: -1\nCrawl-delay: x\n";
+    r = extract_robots_parse(delays, sizeof delays - 1, "vicha");
     assert_close(extract_robots_delay(r), 3600, 1e-12);
     extract_robots_free(&r);
     // Rules that are made to be slow end all the same, with a no.
