@@ -21,10 +21,10 @@ struct ExtractScaler {
     Axis x, y;
     bool across, down; // this axis changes
     const ExtractScaleKernels *kernels;
-    size_t row_bytes, pitch; // of a source row; with slack
+    size_t row_bytes, pitch; // of an output row; with slack
     int ring_rows, pushed, emitted;
-    uint8_t *ring, *middle, *out;
-    const uint8_t **rows; // y.taps pointers into the ring
+    uint8_t *in, *ring, *out; // a source row; rows as wide as the output; the output
+    const uint8_t **rows;     // y.taps pointers into the ring
 };
 
 // --- kernels
@@ -109,7 +109,7 @@ static void axis_init(Axis *a, int in_size, double extent, int out_size, int mul
 {
     const double scale = extent / out_size, stretch = scale < 1 ? 1 : scale;
     a->count = out_size;
-    const int most = (int)ceil(2 * 3 * stretch) + 1;
+    const int most = (int)ceil(2 * 3 * stretch - 1e-9); // as many pixel centres lie within the kernel
     a->taps = (most + multiple - 1) / multiple * multiple;
     a->first = vc_alloc((size_t)out_size, sizeof *a->first);
     a->weights = vc_alloc((size_t)out_size * (size_t)a->taps, sizeof *a->weights);
@@ -147,17 +147,17 @@ ExtractScaler *extract_scaler_create(int in_width, int in_height, double extent_
     s->kernels = extract_scale_kernels();
     s->across = in_width != out_width || extent_x < in_width;
     s->down = in_height != out_height || extent_y < in_height;
-    s->row_bytes = 3 * (size_t)in_width;
     if (s->across)
         axis_init(&s->x, in_width, extent_x, out_width, 4);
     if (s->down)
         axis_init(&s->y, in_height, extent_y, out_height, 2);
-    s->ring_rows = s->down ? s->y.taps : 1;
     // A narrow picture's taps run past its end, where they weigh nothing.
     const size_t overrun = s->across ? 3 * (size_t)s->x.taps : 0;
-    s->pitch = s->row_bytes + overrun + EXTRACT_SCALER_SLACK;
+    s->in = vc_calloc(1, 3 * (size_t)in_width + overrun + EXTRACT_SCALER_SLACK);
+    s->row_bytes = 3 * (size_t)out_width;
+    s->pitch = s->row_bytes + EXTRACT_SCALER_SLACK;
+    s->ring_rows = s->down ? s->y.taps : 1;
     s->ring = vc_calloc((size_t)s->ring_rows, s->pitch);
-    s->middle = vc_calloc(1, s->pitch);
     s->rows = vc_calloc((size_t)s->ring_rows, sizeof *s->rows);
     return s;
 }
@@ -165,28 +165,34 @@ ExtractScaler *extract_scaler_create(int in_width, int in_height, double extent_
 uint8_t *extract_scaler_row(ExtractScaler *s)
 {
     VC_ASSERT(s->pushed < s->in_height);
-    return s->ring + (size_t)(s->pushed % s->ring_rows) * s->pitch;
+    return s->in;
 }
 
-static void emit(ExtractScaler *s, const uint8_t *row)
+// The source row at hand, as wide as the output.
+static void narrow(ExtractScaler *s, uint8_t *out)
 {
-    uint8_t *out = s->out + 3 * (size_t)s->out_width * (size_t)s->emitted;
     if (s->across)
-        s->kernels->across(out, row, s->x.first, s->x.weights, s->x.taps, s->x.bits, s->out_width);
+        s->kernels->across(out, s->in, s->x.first, s->x.weights, s->x.taps, s->x.bits, s->out_width);
     else
-        memcpy(out, row, s->row_bytes);
-    s->emitted++;
+        memcpy(out, s->in, s->row_bytes);
+}
+
+static uint8_t *output_row(const ExtractScaler *s)
+{
+    return s->out + s->row_bytes * (size_t)s->emitted;
 }
 
 void extract_scaler_push(ExtractScaler *s)
 {
-    const uint8_t *pushed = extract_scaler_row(s);
-    s->pushed++;
+    const Axis *y = &s->y;
     if (!s->down) {
-        emit(s, pushed);
+        narrow(s, output_row(s));
+        s->pushed++;
+        s->emitted++;
         return;
     }
-    const Axis *y = &s->y;
+    narrow(s, s->ring + (size_t)(s->pushed % s->ring_rows) * s->pitch);
+    s->pushed++;
     while (s->emitted < s->out_height) {
         const int first = y->first[s->emitted];
         const int last = first + y->taps < s->in_height ? first + y->taps : s->in_height;
@@ -196,9 +202,9 @@ void extract_scaler_push(ExtractScaler *s)
             const int at = first + k < last ? first + k : last - 1; // weighs nothing there
             s->rows[k] = s->ring + (size_t)(at % s->ring_rows) * s->pitch;
         }
-        s->kernels->down(s->middle, s->rows, y->weights + (size_t)s->emitted * (size_t)y->taps, y->taps, y->bits,
+        s->kernels->down(output_row(s), s->rows, y->weights + (size_t)s->emitted * (size_t)y->taps, y->taps, y->bits,
                          s->row_bytes);
-        emit(s, s->middle);
+        s->emitted++;
     }
 }
 
@@ -216,7 +222,7 @@ void extract_scaler_destroy(ExtractScaler **scaler)
     axis_finish(&s->x);
     axis_finish(&s->y);
     free(s->ring);
-    free(s->middle);
+    free(s->in);
     free(s->rows);
     free(s);
     *scaler = NULL;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Shrinking of RGB pictures as their rows come out of a decoder: Lanczos (a = 3) stretched over the reduction, vertical
-// pass first, 8 bits between the passes, integer weights. Holds as many source rows as one output row needs, never the
-// picture. For the bytes of Pillow's bicubic see resample.h; this one is for storing photographs, and fast.
+// Shrinking of RGB pictures as their rows come out of a decoder: Lanczos (a = 3) stretched over the reduction, row
+// by row and then down, 8 bits between the passes as Pillow does it, integer weights. Holds as many narrowed rows as
+// one output row needs, never the picture. For the bytes of Pillow's bicubic see resample.h; this one is for storing
+// photographs, and fast.
 //
 // Every instruction set gives the same bytes. Threads: any, a scaler by one.
 #pragma once

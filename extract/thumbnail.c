@@ -14,7 +14,7 @@
 #include <string.h>
 
 // While decoding a JPEG is reduced only to this many quarters of the wanted size: the rest is for the better kernel.
-enum { REDUCE_MARGIN = 4 };
+enum { REDUCE_MARGIN = 8 };
 
 void extract_thumbnail_options_init(ExtractThumbnailOptions *options)
 {
