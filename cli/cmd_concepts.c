@@ -196,11 +196,12 @@ static bool run_embed(Run *r, const EmbedChoice *o, VcErr *err)
     if (ok && r->ctx.json) {
         printf(
             "{\"step\": \"embed\", \"images\": %lld, \"rejected\": %lld, \"images_total\": %lld, \"concepts\": %lld, "
-            "\"image_seconds\": %.3f, \"concept_seconds\": %.3f, \"precision\": \"%s\"%s%s%s}\n",
+            "\"image_seconds\": %.3f, \"read_seconds\": %.3f, \"encode_seconds\": %.3f, \"commit_seconds\": %.3f, "
+            "\"concept_seconds\": %.3f, \"precision\": \"%s\"%s%s%s}\n",
             (long long)report.images, (long long)report.rejected, (long long)report.images_total,
-            (long long)report.concepts, report.image_seconds, report.concept_seconds,
-            clip_precision_name(report.precision), report.why[0] ? ", \"why\": \"" : "", report.why,
-            report.why[0] ? "\"" : "");
+            (long long)report.concepts, report.image_seconds, report.read_seconds, report.encode_seconds,
+            report.commit_seconds, report.concept_seconds, clip_precision_name(report.precision),
+            report.why[0] ? ", \"why\": \"" : "", report.why, report.why[0] ? "\"" : "");
     } else if (ok && report.images + report.rejected + report.concepts == 0) {
         vc_info("embed: nothing to do, %lld images have a vector", (long long)report.images_total);
     } else if (ok) {

@@ -359,6 +359,7 @@ static bool next_batch(Images *x, int64_t after, size_t *n, VcErr *err)
 static bool commit_images(Images *x, VcErr *err)
 {
     Stage *s = x->s;
+    const double start = vc_now();
     uint64_t rows;
     VcStmt *good = NULL, *bad = NULL;
     int64_t first;
@@ -386,6 +387,7 @@ static bool commit_images(Images *x, VcErr *err)
     }
     x->done_count = 0;
     x->last_commit = vc_now();
+    s->report->commit_seconds += x->last_commit - start;
     return ok;
 }
 
@@ -394,7 +396,9 @@ static bool encode_batch(Images *x, size_t n, size_t *failed, VcErr *err)
 {
     Stage *s = x->s;
     size_t good = 0;
+    double start = vc_now();
     vc_parallel_for(s->options->pool, n, 1, preprocess_chunk, x);
+    s->report->read_seconds += vc_now() - start;
     for (size_t i = 0; i < n; i++) {
         if (!x->items[i].good && x->items[i].err.code != VC_ERR_FORMAT && x->items[i].err.code != VC_ERR_LIMIT) {
             *err = x->items[i].err;
@@ -405,8 +409,10 @@ static bool encode_batch(Images *x, size_t n, size_t *failed, VcErr *err)
                     x->pixels_each * sizeof(float));
         }
     }
+    start = vc_now();
     if (good)
         clip_encode_images(s->model, s->options->pool, x->pixels, good, x->out);
+    s->report->encode_seconds += vc_now() - start;
     if (vc_interrupted())
         return vc_fail(err, VC_ERR_CANCELLED, "interrupted"); // the batch may be half done
     size_t at = 0, wild = 0;

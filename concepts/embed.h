@@ -23,6 +23,7 @@ typedef struct {
     int64_t images, rejected, concepts; // done by this call
     int64_t images_total;               // with a vector now
     double image_seconds, concept_seconds;
+    double read_seconds, encode_seconds, commit_seconds; // of image_seconds: reading and decoding, the model, the disk
     ClipPrecision precision;
     char why[320]; // what `automatic` found; empty otherwise
 } ConceptsEmbedReport;
