@@ -51,6 +51,10 @@ size_t nn_packed_bytes(const NnPacked *p);
 
 size_t nn_packed_words(NnPackedKind kind, size_t in);
 
+// Multiply-adds of one thread in this kind's numbers when nothing has to be loaded, 1e9 a second (two each), measured
+// in 20 ms with the instructions the kernels of vc_cpu_flags() use; 0 where there are no vectors.
+double nn_peak_gops(NnPackedKind kind);
+
 // Rows as a layer of `kind` reads them: [R][words], and for bytes a scale and a zero each.
 typedef struct {
     NnPackedKind kind;
