@@ -105,6 +105,7 @@ void clip_close(ClipModel **model)
     bpe_close(&m->bpe);
     nn_safetensors_close(&m->weights);
     vc_arena_destroy(&m->converted);
+    clip_works_destroy(&m->works);
     clip_packed_finish(&m->image_tower);
     clip_packed_finish(&m->text_tower);
     free(m->image_blocks);

@@ -108,6 +108,7 @@ void clip_calibrate(const ClipModel *model, VcPool *pool, const float *pixels, s
     }
     out->text = gather_end(&g);
     free(made);
+    clip_works_destroy(&plain.works);
     clip_packed_finish(&plain.image_tower);
     clip_packed_finish(&plain.text_tower);
 }

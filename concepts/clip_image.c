@@ -24,9 +24,9 @@ static size_t images_per_chunk(const ClipModel *m)
     return fit < 1 ? 1 : fit > MAX_IMAGES ? MAX_IMAGES : fit;
 }
 
-static void init_work(const ClipModel *m, ClipWork *w, size_t images)
+static ClipWork *take_work(const ClipModel *m, size_t images)
 {
-    clip_work_init(w, &m->info.image, &m->image_tower, images * tokens_of(m), 3 * m->info.patch * m->info.patch, 0);
+    return clip_work_take(m, true, images * tokens_of(m), 3 * m->info.patch * m->info.patch, 0);
 }
 
 // What the convolution sees at patch (x, y): channel by channel, columns[3 * P * P].
@@ -84,7 +84,7 @@ typedef struct {
     const ClipModel *m;
     const float *pixels;
     float *out;
-    ClipWork *works; // one a thread, made at its first chunk
+    ClipWork **works; // one a thread, taken at its first chunk
     size_t chunk;
     float *const *absmax; // one a thread, or NULL
 } ImageJob;
@@ -93,12 +93,12 @@ static void encode_range(void *ctx, size_t begin, size_t end, size_t worker)
 {
     const ImageJob *job = ctx;
     const size_t s = job->m->info.image_size;
-    ClipWork *w = &job->works[worker];
-    if (w->memory == NULL) {
-        init_work(job->m, w, job->chunk);
-        w->absmax = job->absmax != NULL ? job->absmax[worker] : NULL;
+    if (job->works[worker] == NULL) {
+        job->works[worker] = take_work(job->m, job->chunk);
+        job->works[worker]->absmax = job->absmax != NULL ? job->absmax[worker] : NULL;
     }
-    encode_chunk(job->m, w, job->pixels + begin * 3 * s * s, end - begin, job->out + begin * job->m->info.dim);
+    encode_chunk(job->m, job->works[worker], job->pixels + begin * 3 * s * s, end - begin,
+                 job->out + begin * job->m->info.dim);
 }
 
 static void encode_images(const ClipModel *m, VcPool *pool, const float *pixels, size_t n, float *out,
@@ -107,12 +107,10 @@ static void encode_images(const ClipModel *m, VcPool *pool, const float *pixels,
     if (n == 0)
         return;
     const size_t threads = vc_pool_threads(pool), most = images_per_chunk(m), share = (n + threads - 1) / threads;
-    ImageJob job = {m, pixels, out, vc_calloc(threads, sizeof(ClipWork)), share < most ? share : most, absmax};
+    ImageJob job = {m, pixels, out, vc_calloc(threads, sizeof(ClipWork *)), share < most ? share : most, absmax};
     vc_parallel_for(pool, n, job.chunk, encode_range, &job);
-    for (size_t i = 0; i < threads; i++) {
-        if (job.works[i].memory != NULL)
-            clip_work_finish(&job.works[i]);
-    }
+    for (size_t i = 0; i < threads; i++)
+        clip_work_give(m, job.works[i]);
     free(job.works);
 }
 
@@ -134,16 +132,15 @@ void clip_image_hidden(const ClipModel *m, const float *pixels, size_t n, float 
     const size_t s = m->info.image_size, tokens = tokens_of(m), stream = tokens * t->width;
     const ClipSequence whole = {.length = tokens};
     const ClipPacking one = {1, &whole, false};
-    ClipWork w = {0};
-    init_work(m, &w, 1);
+    ClipWork *w = take_work(m, 1);
     for (size_t i = 0; i < n; i++) {
-        embed(m, &w, pixels + i * 3 * s * s, 1);
+        embed(m, w, pixels + i * 3 * s * s, 1);
         for (size_t l = 0;; l++) {
-            memcpy(hidden + (l * n + i) * stream, w.x, stream * sizeof *hidden);
+            memcpy(hidden + (l * n + i) * stream, w->x, stream * sizeof *hidden);
             if (l == t->layers)
                 break;
-            clip_block(&w, l, &one, tokens);
+            clip_block(w, l, &one, tokens);
         }
     }
-    clip_work_finish(&w);
+    clip_work_give(m, w);
 }

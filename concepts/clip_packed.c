@@ -88,18 +88,27 @@ static ClipNorm divide(const Packer *p, ClipNorm norm, const float *inverse, siz
     return (ClipNorm){gain, bias};
 }
 
-// absmax[3 W + F] of the block, or NULL.
-static bool pack_block(const Packer *p, ClipPackedBlock *to, const ClipBlock *b, const ClipTower *t,
-                       const float *absmax)
+// absmax[3 W + F] of the block, or NULL. last: what follows its attention is packed finer by one precision.
+static bool pack_block(const Packer *all, ClipPackedBlock *to, const ClipBlock *b, const ClipTower *t,
+                       const float *absmax, bool last)
 {
+    const Packer *p = all;
+    Packer finer = *all;
+    if (finer.kind != NN_PACKED_FP32)
+        finer.kind--;
     const size_t width = t->width, wide = t->mlp;
     const ClipLinear qkv[3] = {b->q, b->k, b->v};
-    const NnPackedPart q = part(b->q, width), kv[2] = {part(b->k, width), part(b->v, width)};
+    NnPackedPart q = part(b->q, width);
+    const NnPackedPart kv[2] = {part(b->k, width), part(b->v, width)};
     const NnPackedPart o = part(b->o, width), fc1 = part(b->fc1, wide), fc2 = part(b->fc2, width);
+    if (p->t->half)
+        q.factor = (float)(1 / sqrt((double)(width / t->heads))); // softmax sees it there alone
     const float *inverse, *most = absmax;
     const float *columns = columns_of(p, most, qkv, 3, width, width, &inverse);
     to->norm1 = divide(p, b->norm1, inverse, width);
     bool ok = pack(p, &to->q, &q, 1, width, columns) && pack(p, &to->kv, kv, 2, width, columns);
+    // Behind the last attention stands one row of an image or text.
+    p = last ? &finer : all;
     most = most != NULL ? most + width : NULL;
     columns = columns_of(p, most, &b->o, 1, width, width, &to->o_columns);
     ok = ok && pack(p, &to->o, &o, 1, width, columns);
@@ -120,12 +129,15 @@ bool clip_pack_tower(ClipPackedTower *t, const ClipModel *m, bool image, VcPool 
     const size_t columns = 3 * m->info.patch * m->info.patch, channels = 3 * tower->width + tower->mlp;
     static const NnPackedKind kinds[CLIP_PRECISIONS] = {NN_PACKED_FP32, NN_PACKED_BF16, NN_PACKED_INT8};
     *t = (ClipPackedTower){.precision = precision, .packed = now, .layers = tower->layers};
+    // An image's many keys are worth it, and heads of an odd size would not stand on whole words.
+    t->half = image && precision != CLIP_FP32 && tower->width / tower->heads % 2 == 0;
     t->blocks = vc_calloc(tower->layers, sizeof *t->blocks);
     t->arena = vc_arena_create("clip norms");
     Packer p = {t, pool, kinds[precision], now, err};
     bool ok = true;
     for (size_t l = 0; ok && l < tower->layers; l++) {
-        ok = pack_block(&p, &t->blocks[l], &blocks[l], tower, c != NULL ? c + l * channels : NULL) ||
+        ok = pack_block(&p, &t->blocks[l], &blocks[l], tower, c != NULL ? c + l * channels : NULL,
+                        l + 1 == tower->layers) ||
              vc_prefix(err, "%s block %zu of '%s'", image ? "image" : "text", l, m->dir != NULL ? m->dir : "a model");
         // The pages of the file are not needed any more; where they are, they are read again.
         if (now)
@@ -136,6 +148,7 @@ bool clip_pack_tower(ClipPackedTower *t, const ClipModel *m, bool image, VcPool 
                        last = part(image ? m->image_projection : m->text_projection, m->info.dim);
     if (ok && image)
         ok = pack(&p, &t->first, &first, 1, columns, NULL) || vc_prefix(err, "the patch embedding");
+    p.kind = NN_PACKED_FP32; // one row of an image or text: its rounding would be seen and its time is not
     ok = ok && (pack(&p, &t->last, &last, 1, tower->width, NULL) || vc_prefix(err, "the projection"));
     if (!ok)
         clip_packed_finish(t);
@@ -161,6 +174,7 @@ void clip_packed_finish(ClipPackedTower *t)
 
 bool clip_view_towers(ClipModel *m, VcErr *err)
 {
+    m->works = clip_works_create();
     return clip_pack_tower(&m->image_tower, m, true, NULL, CLIP_FP32, NULL, false, err) &&
            clip_pack_tower(&m->text_tower, m, false, NULL, CLIP_FP32, NULL, false, err);
 }
@@ -177,6 +191,7 @@ bool clip_prepare(ClipModel *m, VcPool *pool, int towers, ClipPrecision precisio
         if ((towers & (image ? CLIP_IMAGES : CLIP_TEXTS)) == 0)
             continue;
         ClipPackedTower *t = image ? &m->image_tower : &m->text_tower;
+        clip_works_clear(m->works);
         clip_packed_finish(t);
         const float *absmax = c == NULL ? NULL : image ? c->image : c->text;
         VcErr ignored = {0};

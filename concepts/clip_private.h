@@ -34,6 +34,7 @@ typedef struct {
 typedef struct {
     ClipPrecision precision;
     bool packed;    // else views of the weights
+    bool half;      // q, k and v are bfloat16 between the layers
     NnPacked first; // patch embedding; zero in the text tower
     NnPacked last;  // projection
     ClipPackedBlock *blocks;
@@ -66,6 +67,7 @@ struct ClipModel {
     ClipNorm final;
     ClipLinear text_projection;
     ClipPackedTower image_tower, text_tower;
+    struct ClipWorks *works;
 };
 
 // clip.c: which of the two layouts lies in m->dir, by the files there.
@@ -83,11 +85,15 @@ typedef struct {
     const ClipTower *tower;
     const ClipPackedTower *packed;
     VcArena *memory;
-    float *x, *qkv, *a; // [R][W] residual stream, [R][3 W], [R][W] attention
+    bool half;          // q, k and v are bfloat16
+    size_t row_words;   // 32-bit words of W of them
+    float *x, *a;       // [R][W] residual stream, attention
+    uint32_t *qkv;      // [R][3 W], floats or bfloat16
     float *f;           // [CLIP_MLP_ROWS][F]
-    float *keys;        // [L][2 W] keys and values of one sequence whose rows do not stand together
+    uint32_t *keys;     // [L][2 W] keys and values of one sequence whose rows do not stand together
     float *row, *panel; // one row, one panel of weights
     NnPackedRows h, g;  // [R] rows before a layer, [CLIP_MLP_ROWS] before fc2
+    size_t rows;        // there is room for
     float *absmax;      // [layers][3 W + F]: gathers the largest |x| of each channel; NULL: not
 } ClipWork;
 enum { CLIP_MLP_ROWS = 96 }; // rows of the MLP's wide side at a time: a multiple of NN_STRIP
@@ -95,6 +101,16 @@ enum { CLIP_MLP_ROWS = 96 }; // rows of the MLP's wide side at a time: a multipl
 void clip_work_init(ClipWork *w, const ClipTower *tower, const ClipPackedTower *packed, size_t rows, size_t columns,
                     size_t keys);
 void clip_work_finish(ClipWork *w);
+
+// Work memory is kept by the model between calls: what it costs to be given pages is a tenth of a small batch.
+// Threads: any.
+typedef struct ClipWorks ClipWorks;
+ClipWorks *clip_works_create(void);
+void clip_works_clear(ClipWorks *works); // before weights are packed anew
+void clip_works_destroy(ClipWorks **works);
+// One that was given back for the same sizes, or a new one; absmax is NULL.
+ClipWork *clip_work_take(const ClipModel *m, bool image, size_t rows, size_t columns, size_t keys);
+void clip_work_give(const ClipModel *m, ClipWork *w); // NULL allowed
 
 // w->h[at..at+rows) becomes x, row by row, normalised by `norm`, as `kind` reads it.
 void clip_norm_rows(ClipWork *w, NnPackedKind kind, const float *x, ClipNorm norm, size_t rows);
@@ -112,6 +128,10 @@ typedef struct {
     const ClipSequence *of;
     bool causal;
 } ClipPacking;
+// ---- clip_attention.c: w->a from w->qkv. pooled: one query of each sequence, row i of the queries, which is its last
+// token where attention is causal.
+void clip_attend(ClipWork *w, const ClipPacking *p, bool pooled);
+
 // Whole block `l` on the `rows` rows of w->x.
 void clip_block(ClipWork *w, size_t l, const ClipPacking *p, size_t rows);
 // The last block for the pooled row of each sequence alone, which then stand at the head of w->x: [count][W].

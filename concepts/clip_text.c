@@ -35,8 +35,8 @@ typedef struct {
     size_t *same_as;     // [n] place in order
     size_t *group_start; // [groups + 1]
     size_t distinct;
-    float *vectors; // [distinct][d]
-    ClipWork *works;
+    float *vectors;   // [distinct][d]
+    ClipWork **works; // one a thread, taken at its first group
     size_t work_rows;
     float *const *absmax; // one a thread, or NULL
 } TextJob;
@@ -126,11 +126,11 @@ static void encode_group(const TextJob *job, ClipWork *w, size_t start, size_t c
 static void encode_groups(void *ctx, size_t begin, size_t end, size_t worker)
 {
     const TextJob *job = ctx;
-    ClipWork *w = &job->works[worker];
-    if (w->memory == NULL) {
-        clip_work_init(w, &job->m->info.text, &job->m->text_tower, job->work_rows, 0, job->m->info.context);
-        w->absmax = job->absmax != NULL ? job->absmax[worker] : NULL;
+    if (job->works[worker] == NULL) {
+        job->works[worker] = clip_work_take(job->m, false, job->work_rows, 0, job->m->info.context);
+        job->works[worker]->absmax = job->absmax != NULL ? job->absmax[worker] : NULL;
     }
+    ClipWork *w = job->works[worker];
     for (size_t g = begin; g < end; g++) {
         const VcArenaMark mark = vc_arena_mark(w->nn.scratch);
         encode_group(job, w, job->group_start[g], job->group_start[g + 1] - job->group_start[g]);
@@ -178,10 +178,8 @@ static void job_init(TextJob *job, const ClipModel *m, VcPool *pool, size_t n)
 
 static void job_finish(TextJob *job, VcPool *pool)
 {
-    for (size_t i = 0; i < vc_pool_threads(pool); i++) {
-        if (job->works[i].memory != NULL)
-            clip_work_finish(&job->works[i]);
-    }
+    for (size_t i = 0; i < vc_pool_threads(pool); i++)
+        clip_work_give(job->m, job->works[i]);
     free(job->works);
     free(job->lengths);
     free(job->order);

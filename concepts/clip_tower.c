@@ -13,8 +13,10 @@ void clip_work_init(ClipWork *w, const ClipTower *tower, const ClipPackedTower *
 {
     const size_t width = tower->width, mlp = tower->mlp, strip = CLIP_MLP_ROWS;
     const size_t in = width > columns ? width : columns, wide = in > mlp ? in : mlp;
-    *w = (ClipWork){.tower = tower, .packed = packed, .memory = vc_arena_create("clip rows")};
+    *w = (ClipWork){.tower = tower, .packed = packed, .rows = rows, .memory = vc_arena_create("clip rows")};
     nn_context_init(&w->nn, NULL);
+    w->half = packed->half;
+    w->row_words = w->half ? width / 2 : width;
     w->x = vc_arena_alloc(w->memory, rows * width, sizeof *w->x);
     w->qkv = vc_arena_alloc(w->memory, rows * 3 * width, sizeof *w->qkv);
     w->a = vc_arena_alloc(w->memory, rows * width, sizeof *w->a);
@@ -97,48 +99,15 @@ void clip_layer(const ClipWork *w, const NnPacked *p, const NnPackedRows *x, siz
     nn_packed_linear(w->nn.kernels, p, x, rows, &out, w->panel);
 }
 
-// ---- attention ----
-
-// The keys and values of sequence s: where they lie, and the length of a row there. What it shares with the sequence
-// before it is in w->keys already.
-static const float *keys_of(ClipWork *w, const ClipSequence *s, bool shares, size_t *ld)
+// One of q, k and v into w->qkv, `at` W numbers from the left.
+static void layer_qkv(const ClipWork *w, const NnPacked *p, size_t rows, size_t at)
 {
     const size_t width = w->tower->width;
-    if (!shares) {
-        *ld = 3 * width;
-        return w->qkv + s->first * 3 * width + width;
-    }
-    for (size_t k = s->shared; k < s->length; k++)
-        memcpy(w->keys + k * 2 * width, w->qkv + (s->first + k - s->shared) * 3 * width + width,
-               2 * width * sizeof *w->keys);
-    *ld = 2 * width;
-    return w->keys;
-}
-
-// pooled: one query of each sequence, row i of the queries, which is its last token where attention is causal.
-static void attend(ClipWork *w, const ClipPacking *p, bool pooled)
-{
-    const ClipTower *t = w->tower;
-    const size_t depth = t->width / t->heads;
-    NnAttention a = {.B = 1,
-                     .H = t->heads,
-                     .D = depth,
-                     .ldq = 3 * t->width,
-                     .ldo = t->width,
-                     .scale = 1.0 / sqrt((double)depth),
-                     .causal = p->causal};
-    for (size_t i = 0; i < p->count; i++) {
-        const ClipSequence *s = &p->of[i];
-        const bool shares = s->shared > 0 || (i + 1 < p->count && p->of[i + 1].shared > 0);
-        const float *keys = keys_of(w, s, shares, &a.ldk);
-        a.ldv = a.ldk;
-        a.Tk = s->length;
-        a.Tq = pooled ? 1 : s->length - s->shared;
-        const size_t at = pooled ? i : s->first;
-        if (a.Tq > 0)
-            nn_attention_forward(&w->nn, w->a + at * t->width, NULL, w->qkv + at * 3 * t->width, keys, keys + t->width,
-                                 &a);
-    }
+    const NnPackedRows half = {.words = 3 * w->row_words, .data = w->qkv};
+    NnPackedOut out = {.half = &half, .at = at * width};
+    if (!w->half)
+        out = (NnPackedOut){.y = (float *)(void *)w->qkv + at * width, .ldy = 3 * width};
+    nn_packed_linear(w->nn.kernels, p, &w->h, rows, &out, w->panel);
 }
 
 // ---- blocks ----
@@ -177,9 +146,9 @@ void clip_block(ClipWork *w, size_t l, const ClipPacking *p, size_t rows)
     const ClipPackedBlock *b = &w->packed->blocks[l];
     const size_t width = w->tower->width;
     norm_rows(w, b->q.kind, w->x, b->norm1, rows, absmax_of(w, l, 0));
-    clip_layer(w, &b->q, &w->h, rows, w->qkv, 3 * width, false);
-    clip_layer(w, &b->kv, &w->h, rows, w->qkv + width, 3 * width, false);
-    attend(w, p, false);
+    layer_qkv(w, &b->q, rows, 0);
+    layer_qkv(w, &b->kv, rows, 1);
+    clip_attend(w, p, false);
     put_rows(w, &w->h, b->o.kind, w->a, rows, width, b->o_columns, absmax_of(w, l, 1));
     clip_layer(w, &b->o, &w->h, rows, w->x, width, true);
     mlp(w, l, rows);
@@ -203,10 +172,10 @@ void clip_last_block(ClipWork *w, const ClipPacking *p, size_t rows)
     const size_t l = w->tower->layers - 1, few = p->count, width = w->tower->width;
     const ClipPackedBlock *b = &w->packed->blocks[l];
     norm_rows(w, b->q.kind, w->x, b->norm1, rows, absmax_of(w, l, 0));
-    clip_layer(w, &b->kv, &w->h, rows, w->qkv + width, 3 * width, false);
+    layer_qkv(w, &b->kv, rows, 1);
     gather(w, p);
-    clip_layer(w, &b->q, &w->h, few, w->qkv, 3 * width, false);
-    attend(w, p, true);
+    layer_qkv(w, &b->q, few, 0);
+    clip_attend(w, p, true);
     put_rows(w, &w->h, b->o.kind, w->a, few, width, b->o_columns, absmax_of(w, l, 1));
     clip_layer(w, &b->o, &w->h, few, w->x, width, true);
     mlp(w, l, few);

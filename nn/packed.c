@@ -188,7 +188,8 @@ static void store(const NnKernels *k, const NnPackedOut *out, const float *tile,
 {
     for (size_t r = 0; r < rows; r++, tile += NN_PANEL) {
         if (out->y == NULL) {
-            k->f32_to_bf16((uint8_t *)(out->half->data + (row + r) * out->half->words) + 2 * column, tile, columns);
+            k->f32_to_bf16((uint8_t *)(out->half->data + (row + r) * out->half->words) + 2 * (out->at + column), tile,
+                           columns);
             continue;
         }
         float *y = out->y + (row + r) * out->ldy + column;

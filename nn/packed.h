@@ -69,13 +69,15 @@ void nn_packed_put(const NnKernels *k, NnPackedRows *to, size_t r, const float *
 
 typedef void (*NnActivation)(nn_real *y, const nn_real *x, size_t n); // of the kernels: gelu, quick_gelu
 
-// Where y goes: float rows y[R][ldy], `add`: to what is there; or, y NULL, rows of bfloat16 of `out` inputs.
+// Where y goes: float rows y[R][ldy], `add`: to what is there; or, y NULL, rows of bfloat16, `at` numbers from the
+// left.
 typedef struct {
     float *y;
     size_t ldy;
     bool add;
     NnActivation activation; // NULL: none
-    NnPackedRows *half;
+    const NnPackedRows *half;
+    size_t at;
 } NnPackedOut;
 // panel: [words][NN_PANEL] of scratch, needed where p->data is NULL.
 void nn_packed_linear(const NnKernels *k, const NnPacked *p, const NnPackedRows *x, size_t rows, const NnPackedOut *out,

@@ -304,10 +304,13 @@ static void bits_do_not_depend_on_company(void **state)
     shapes[2].width = 384, shapes[2].mlp = 1536, shapes[2].heads = 6, shapes[2].text_width = 256,
     shapes[2].text_mlp = 1024;
     shapes[2].text_heads = 4, shapes[2].dim = 512;
-    for (int k = 0; k < 3; k++) {
+    for (int form = 0; form < 3 * (CLIP_PRECISIONS + 1); form++) {
+        const int k = form % 3, precision = form / 3 - 1; // -1: weights that are not packed
         char *dir = make_clip(&shapes[k]);
         ClipModel *m = NULL;
         assert_ok(clip_open(&m, dir, err));
+        if (precision >= 0)
+            assert_ok(clip_prepare(m, NULL, CLIP_IMAGES | CLIP_TEXTS, (ClipPrecision)precision, NULL, err));
         const size_t s = shapes[k].image, d = shapes[k].dim, one = 3 * s * s;
         float *pixels = random_pixels(IMAGES, s, 3), *alone = vc_alloc(IMAGES * d, sizeof *alone),
               *got = vc_alloc(IMAGES * d, sizeof *got);
