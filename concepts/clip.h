@@ -27,8 +27,9 @@ typedef enum { CLIP_GELU, CLIP_QUICK_GELU } ClipActivation;
 
 // What the layers of the blocks multiply in. bf16: weights and the rows they see are rounded; all else stays float.
 // int8: bytes, weights scaled by output and rows each by its own range; the patch embedding is bf16.
-// The projection at the end is float in all, and what follows the last attention is finer by one precision. Images' attention is bf16 but for its softmax.
-// Cosine with fp32 on weights with outlier channels, ViT-B/32: bf16 over 0.9998, int8 over 0.998.
+// The projection at the end is float in all, and what follows the last attention is finer by one precision. Images'
+// attention is bf16 but for its softmax. Cosine with fp32 on weights with outlier channels, ViT-B/32: bf16 over 0.9998,
+// int8 over 0.998.
 typedef enum { CLIP_FP32, CLIP_BF16, CLIP_INT8, CLIP_PRECISIONS } ClipPrecision;
 const char *clip_precision_name(ClipPrecision p); // "fp32", "bf16", "int8"
 bool clip_precision_by_name(const char *name, ClipPrecision *out);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 // Rows of activations a thread works on: enough for full speed of the products (more leaves the cache).
-enum { IMAGE_ROWS = 400, MAX_IMAGES = 8 };
+enum { IMAGE_ROWS = 200, MAX_IMAGES = 8 };
 
 static size_t grid_of(const ClipModel *m)
 {

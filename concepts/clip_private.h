@@ -89,14 +89,14 @@ typedef struct {
     size_t row_words;   // 32-bit words of W of them
     float *x, *a;       // [R][W] residual stream, attention
     uint32_t *qkv;      // [R][3 W], floats or bfloat16
-    float *f;           // [CLIP_MLP_ROWS][F]
     uint32_t *keys;     // [L][2 W] keys and values of one sequence whose rows do not stand together
     float *row, *panel; // one row, one panel of weights
-    NnPackedRows h, g;  // [R] rows before a layer, [CLIP_MLP_ROWS] before fc2
+    NnPackedRows h;     // [R] rows before a layer
+    NnPackedRows f, g;  // [CLIP_MLP_ROWS][F] behind the activation in bfloat16 (int8 alone), before fc2
     size_t rows;        // there is room for
     float *absmax;      // [layers][3 W + F]: gathers the largest |x| of each channel; NULL: not
 } ClipWork;
-enum { CLIP_MLP_ROWS = 96 }; // rows of the MLP's wide side at a time: a multiple of NN_STRIP
+enum { CLIP_MLP_ROWS = 108 }; // most rows of the MLP's wide side at a time: a multiple of NN_STRIP
 // columns: inputs of the first layer, or 0; keys: longest sequence that may share rows, or 0.
 void clip_work_init(ClipWork *w, const ClipTower *tower, const ClipPackedTower *packed, size_t rows, size_t columns,
                     size_t keys);

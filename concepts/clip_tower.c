@@ -20,7 +20,7 @@ void clip_work_init(ClipWork *w, const ClipTower *tower, const ClipPackedTower *
     w->x = vc_arena_alloc(w->memory, rows * width, sizeof *w->x);
     w->qkv = vc_arena_alloc(w->memory, rows * 3 * width, sizeof *w->qkv);
     w->a = vc_arena_alloc(w->memory, rows * width, sizeof *w->a);
-    w->f = vc_arena_alloc(w->memory, strip * mlp, sizeof *w->f);
+    w->f.data = vc_arena_alloc(w->memory, strip * ((mlp + 1) / 2), sizeof *w->f.data);
     w->keys = vc_arena_alloc(w->memory, keys * 2 * width, sizeof *w->keys);
     w->row = vc_arena_alloc(w->memory, wide, sizeof *w->row);
     w->panel = vc_arena_alloc(w->memory, packed->packed ? 0 : wide * NN_PANEL, sizeof *w->panel);
@@ -112,29 +112,45 @@ static void layer_qkv(const ClipWork *w, const NnPacked *p, size_t rows, size_t 
 
 // ---- blocks ----
 
+// Bytes of the rows behind the activation, from where they stand as bfloat16.
+static void put_wide(ClipWork *w, size_t rows, const float *columns)
+{
+    const size_t wide = w->tower->mlp;
+    as(&w->g, NN_PACKED_INT8, wide);
+    for (size_t r = 0; r < rows; r++) {
+        w->nn.kernels->bf16_to_f32(w->row, w->f.data + r * w->f.words, wide);
+        nn_packed_put(w->nn.kernels, &w->g, r, w->row, wide, columns, w->row);
+    }
+}
+
+// Rows at a time: blocks of equal size, whole strips but for the last.
+static size_t mlp_rows(size_t rows)
+{
+    const size_t blocks = (rows + CLIP_MLP_ROWS - 1) / CLIP_MLP_ROWS, each = (rows + blocks - 1) / blocks;
+    return (each + NN_STRIP - 1) / NN_STRIP * NN_STRIP;
+}
+
 static void mlp(ClipWork *w, size_t l, size_t rows)
 {
     const ClipPackedBlock *b = &w->packed->blocks[l];
-    const size_t width = w->tower->width, wide = w->tower->mlp;
+    const size_t width = w->tower->width, wide = w->tower->mlp, most = mlp_rows(rows);
     const NnPackedKind kind = b->fc1.kind;
     const NnKernels *k = w->nn.kernels;
     const NnActivation activation = w->tower->activation == CLIP_QUICK_GELU ? k->quick_gelu : k->gelu;
     norm_rows(w, kind, w->x, b->norm2, rows, absmax_of(w, l, 2));
-    for (size_t r = 0; r < rows; r += CLIP_MLP_ROWS) {
-        const size_t n = rows - r < CLIP_MLP_ROWS ? rows - r : CLIP_MLP_ROWS;
+    for (size_t r = 0; r < rows; r += most) {
+        const size_t n = rows - r < most ? rows - r : most;
         const NnPackedRows h = rows_from(&w->h, r);
-        as(&w->g, kind, wide);
-        NnPackedOut out = {.y = w->f, .ldy = wide, .activation = activation};
-        if (kind == NN_PACKED_FP32) {
-            out.y = (float *)(void *)w->g.data;
-        } else if (kind == NN_PACKED_BF16) {
-            out = (NnPackedOut){.half = &w->g, .activation = activation};
-            for (size_t i = 0; i < n && wide % 2 != 0; i++)
-                w->g.data[(i + 1) * w->g.words - 1] = 0;
-        }
+        NnPackedRows *half = kind == NN_PACKED_INT8 ? &w->f : &w->g;
+        as(half, kind == NN_PACKED_FP32 ? kind : NN_PACKED_BF16, wide);
+        NnPackedOut out = {.half = half, .activation = activation};
+        if (kind == NN_PACKED_FP32)
+            out = (NnPackedOut){.y = (float *)(void *)w->g.data, .ldy = wide, .activation = activation};
+        for (size_t i = 0; i < n && kind != NN_PACKED_FP32; i++)
+            half->data[(i + 1) * half->words - 1] = 0; // what stands behind an odd width
         nn_packed_linear(k, &b->fc1, &h, n, &out, w->panel);
         if (kind == NN_PACKED_INT8)
-            put_rows(w, &w->g, kind, w->f, n, wide, b->fc2_columns, NULL);
+            put_wide(w, n, b->fc2_columns);
         for (size_t i = 0; i < n && w->absmax != NULL; i++)
             gather_absmax(absmax_of(w, l, 3), (const float *)(const void *)(w->g.data + i * wide), wide);
         clip_layer(w, &b->fc2, &w->g, n, w->x + r * width, width, true);

@@ -223,6 +223,16 @@ static void multiply(const NnKernels *k, const NnPacked *p, const uint32_t *pane
     k->add_rows(tile, bias, rows, NN_PANEL);
 }
 
+// Asks for the lines that a tile will be stored to while its product runs.
+static void fetch(const NnPackedOut *out, size_t row, size_t rows, size_t column)
+{
+    for (size_t r = row; r < row + rows && out->y != NULL; r++) {
+        const float *y = out->y + r * out->ldy + column;
+        __builtin_prefetch(y, 1);
+        __builtin_prefetch(y + 16, 1);
+    }
+}
+
 // The panel of a layer that was left as views.
 static void pack_view(const NnKernels *k, const NnPacked *p, size_t j, float *panel)
 {
@@ -260,6 +270,7 @@ void nn_packed_linear(const NnKernels *k, const NnPacked *p, const NnPackedRows 
             pack_view(k, p, j, panel);
         for (size_t row = 0; row < rows; row += NN_STRIP) {
             const size_t n = rows - row < NN_STRIP ? rows - row : NN_STRIP;
+            fetch(out, row, n, column);
             multiply(k, p, from, x, row, n, j, tile);
             if (out->activation != NULL)
                 out->activation(tile, tile, n * NN_PANEL);
