@@ -511,7 +511,7 @@ static bool prepare(Stage *s, VcErr *err)
               vc_db_int(ws->db, "SELECT count(*) FROM concept", 0, &concepts, err) &&
               concepts_vector_rows(ws, s->row.model_id, "image", &rows[0], err) &&
               concepts_vector_rows(ws, s->row.model_id, "concept", &rows[1], err);
-    if (!ok || (images == 0 && concepts <= rows[1]))
+    if (!ok || concepts == 0 || (images == 0 && concepts <= rows[1]))
         return ok;
     return concepts_prepare_precision(ws, s->model, s->row.sha256, s->options, rows[0] + rows[1] > 0, s->report, err);
 }

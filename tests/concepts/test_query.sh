@@ -55,7 +55,7 @@ check '... and says what to run' grep -q 'vicha concepts' "$log"
 run 2 'mine before embed is refused' concepts mine -w "$ws"
 run 2 'embed before parse is refused' concepts embed -w "$ws" --clip "$model"
 run 1 'no workspace, no crash' stats -w "$work/none"
-run 2 'precision that is not there' concepts embed -w "$ws" --clip "$model" --precision bf16
+run 2 'precision that is not there' concepts embed -w "$ws" --clip "$model" --precision fp16
 run 2 'min-count must be positive' concepts parse -w "$ws" --min-count 0
 run 1 'a model that is not there' concepts -w "$ws" --clip "$work/none"
 cp -r "$ws" "$work/killed"
@@ -182,6 +182,30 @@ printf 'x' | dd of="$work/other/model.safetensors" bs=1 seek=$(($(wc -c <"$model
 run 2 'another model is refused' concepts embed -w "$ws" --clip "$work/other"
 run 0 '... unless it replaces' concepts -w "$ws" --clip "$work/other" --replace -q
 same '... everything' "$(stat "$ws" mined)" 400
+
+# Precision: one a workspace, int8 with its calibration beside the vectors, auto says what it found.
+printf 'cat\n' >>"$work/words"
+run 0 'a longer vocabulary' concepts parse -w "$ws" --vocabulary "$work/words"
+run 2 'its concepts in another precision are refused' concepts embed -w "$ws" --clip "$work/other" --precision int8
+check '... with the mend' grep -q -- '--precision fp32, or embed everything again with --replace' "$log"
+run 0 'int8 replaces' concepts embed -w "$ws" --clip "$work/other" --precision int8 --replace --json
+check '... and says so' grep -q '"images": 400.*"precision": "int8"' "$out"
+check '... and keeps its calibration' sh -c "ls '$ws'/vectors/calibration-*.safetensors"
+sums=$(cat "$ws"/vectors/*.f16 | cksum)
+rm -r "$ws"/vectors/*.f16
+run 0 'int8 again' concepts embed -w "$ws" --clip "$work/other" --precision fp32 --replace -q
+run 0 '... from the calibration that is kept' concepts embed -w "$ws" --clip "$work/other" --precision int8 --replace \
+    --threads 1 --batch 7 -q
+same '... the same vectors on one thread in other batches' "$(cat "$ws"/vectors/*.f16 | cksum)" "$sums"
+for file in "$ws"/vectors/calibration-*.safetensors; do echo broken >"$file"; done
+run 0 'a broken calibration is made again' concepts embed -w "$ws" --clip "$work/other" --precision fp32 --replace -q
+run 0 '... with a word' concepts embed -w "$ws" --clip "$work/other" --precision int8 --replace
+check '... of warning' grep -q 'made again' "$log"
+run 0 'auto takes what is there' concepts embed -w "$ws" --clip "$work/other" --precision auto
+cp -r "$work/other" "$work/third"
+printf 'y' | dd of="$work/third/model.safetensors" bs=1 seek=$(($(wc -c <"$model/model.safetensors") - 2)) conv=notrunc 2>/dev/null
+run 0 'auto compares' concepts embed -w "$ws" --clip "$work/third" --precision auto --replace --json
+check '... and says what it found' grep -q '"why": ".*fp32 100.0 %.*bf16 .*int8 .*is the fastest with at least 99 %' "$out"
 
 echo "1..$number"
 exit $bad
