@@ -12,6 +12,7 @@ static const CliCommand benches[] = {
     {"search", bench_search, "vector search, ms"},
     {"parse", bench_parse, "captions parsed a second"},
     {"records", bench_records, "training records, read a second"},
+    {"roofline", bench_roofline, "packed layers against the roofs of the machine"},
     {"train", bench_train, "seconds of a training step"},
 };
 

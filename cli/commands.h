@@ -32,6 +32,7 @@ int bench_mine(int argc, char **argv);
 int bench_search(int argc, char **argv);
 int bench_parse(int argc, char **argv);
 int bench_records(int argc, char **argv);
+int bench_roofline(int argc, char **argv);
 int bench_train(int argc, char **argv);
 int bench_text(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
