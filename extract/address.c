@@ -49,9 +49,10 @@ static bool inside(const uint8_t *ip, const Block *block)
 
 static bool ipv4_private(const uint8_t *ip)
 {
-    for (size_t i = 0; i < sizeof private4 / sizeof *private4; i++)
+    for (size_t i = 0; i < sizeof private4 / sizeof *private4; i++) {
         if (inside(ip, &private4[i]))
             return true;
+    }
     return false;
 }
 
@@ -65,9 +66,10 @@ static bool ipv6_private(const uint8_t *ip)
         return ipv4_private(ip + 2);
     if (ip[0] >> 5 != 1) // outside 2000::/3: loopback, IPv4-compatible, ULA, link-local, multicast, unassigned
         return true;
-    for (size_t i = 0; i < sizeof private6 / sizeof *private6; i++)
+    for (size_t i = 0; i < sizeof private6 / sizeof *private6; i++) {
         if (inside(ip, &private6[i]))
             return true;
+    }
     return false;
 }
 

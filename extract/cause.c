@@ -54,9 +54,10 @@ ExtractCause extract_cause_at(unsigned index)
 
 ExtractCause extract_cause_of(const char *name)
 {
-    for (size_t i = 0; i < sizeof causes / sizeof *causes; i++)
+    for (size_t i = 0; i < sizeof causes / sizeof *causes; i++) {
         if (strcmp(causes[i].name, name) == 0)
             return causes[i].cause;
+    }
     return EXTRACT_OK;
 }
 

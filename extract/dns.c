@@ -58,12 +58,13 @@ static void let_go(ExtractDns *d)
     pthread_mutex_unlock(&d->lock);
     if (!last)
         return;
-    for (size_t i = 0; i < BUCKETS; i++)
+    for (size_t i = 0; i < BUCKETS; i++) {
         while (d->buckets[i]) {
             Entry *e = d->buckets[i];
             d->buckets[i] = e->next;
             free_entry(e);
         }
+    }
     pthread_mutex_destroy(&d->lock);
     pthread_cond_destroy(&d->more);
     free(d->shown);
@@ -147,10 +148,11 @@ static void start_thread(ExtractDns *d)
     pthread_attr_setstacksize(&attr, STACK_BYTES);
     pthread_t thread;
     d->holders++;
-    if (pthread_create(&thread, &attr, resolver_main, d) == 0)
+    if (pthread_create(&thread, &attr, resolver_main, d) == 0) {
         d->threads++;
-    else
+    } else {
         d->holders--;
+    }
     pthread_attr_destroy(&attr);
 }
 
@@ -183,8 +185,8 @@ void extract_dns_destroy(ExtractDns **dns)
 // Makes room: what is out of date goes, and of a full cache everything that is not being asked for.
 static void sweep(ExtractDns *d, double now)
 {
-    for (int all = 0; all < 2 && d->count >= MAX_ENTRIES; all++)
-        for (size_t i = 0; i < BUCKETS; i++)
+    for (int all = 0; all < 2 && d->count >= MAX_ENTRIES; all++) {
+        for (size_t i = 0; i < BUCKETS; i++) {
             for (Entry **at = &d->buckets[i]; *at;) {
                 Entry *e = *at;
                 if (e->stage != ANSWERED || (!all && e->until > now)) {
@@ -195,6 +197,8 @@ static void sweep(ExtractDns *d, double now)
                 d->count--;
                 free_entry(e);
             }
+        }
+    }
 }
 
 static void enqueue(ExtractDns *d, Entry *e, double now)
@@ -212,12 +216,13 @@ static void enqueue(ExtractDns *d, Entry *e, double now)
 static Entry *entry_of(ExtractDns *d, const char *host, double now)
 {
     const size_t bucket = vc_xxh3(host, strlen(host)) % BUCKETS;
-    for (Entry *e = d->buckets[bucket]; e; e = e->next)
+    for (Entry *e = d->buckets[bucket]; e; e = e->next) {
         if (strcmp(e->host, host) == 0) {
             if (e->stage == ANSWERED && e->until <= now)
                 enqueue(d, e, now);
             return e;
         }
+    }
     if (d->count >= MAX_ENTRIES)
         sweep(d, now);
     Entry *e = vc_calloc(1, sizeof *e);

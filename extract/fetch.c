@@ -88,10 +88,11 @@ static void fall_asleep(ExtractFetcher *f, Transfer *t, double retry_after)
 static void set_out(ExtractFetcher *f, Transfer *t, const char *url)
 {
     VcErr err = {0};
-    if (transfer_aim(t, url, &err))
+    if (transfer_aim(t, url, &err)) {
         host_add(f, t, t->robots_of != NULL);
-    else
+    } else {
         conclude(f, t, t->hops ? EXTRACT_REDIRECT : EXTRACT_BAD_URL, &err);
+    }
 }
 
 static void follow(ExtractFetcher *f, Transfer *t, char *next)
@@ -118,12 +119,13 @@ static void finish_transfer(ExtractFetcher *f, Transfer *t, CURLcode code)
     extract_pace_ended(&f->pace, now, overloaded);
     f->changed = true;
     transfer_end(t);
-    if (next)
+    if (next) {
         follow(f, t, next);
-    else if (may_heal(cause) && t->attempts <= (unsigned)f->options.retries && wish <= longest_wish)
+    } else if (may_heal(cause) && t->attempts <= (unsigned)f->options.retries && wish <= longest_wish) {
         fall_asleep(f, t, wish);
-    else
+    } else {
         conclude(f, t, cause, &err);
+    }
 }
 
 // --- starting

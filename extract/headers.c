@@ -37,9 +37,10 @@ static int64_t days_of(int64_t year, int64_t month, int64_t day)
 static int month_of(const char *p, const char *end)
 {
     static const char names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    for (int i = 0; i < 12; i++)
+    for (int i = 0; i < 12; i++) {
         if (end - p >= 3 && strncasecmp(p, names + 3 * (size_t)i, 3) == 0)
             return i + 1;
+    }
     return 0;
 }
 
@@ -169,11 +170,12 @@ ExtractHeadersVerdict extract_headers_line(ExtractHeaders *h, const char *line, 
     while (value < end && (*value == ' ' || *value == '\t'))
         value++;
     const size_t length = (size_t)(end - value);
-    if (is_name(line, name, "Retry-After"))
+    if (is_name(line, name, "Retry-After")) {
         h->retry_after = extract_retry_after(value, length, now);
-    else if (is_name(line, name, "X-Robots-Tag"))
+    } else if (is_name(line, name, "X-Robots-Tag")) {
         h->opted_out = h->opted_out || extract_robots_tag(value, length, h->agent);
-    else if (is_name(line, name, "Content-Encoding"))
+    } else if (is_name(line, name, "Content-Encoding")) {
         h->encodings += count_encodings(value, length);
+    }
     return h->encodings > 1 ? EXTRACT_HEADERS_ENCODED : EXTRACT_HEADERS_OK;
 }

@@ -54,12 +54,13 @@ static void free_host(Host *h)
 
 void hosts_free(Hosts *hosts)
 {
-    for (size_t i = 0; i < HOST_BUCKETS; i++)
+    for (size_t i = 0; i < HOST_BUCKETS; i++) {
         while (hosts->buckets[i]) {
             Host *h = hosts->buckets[i];
             hosts->buckets[i] = h->next;
             free_host(h);
         }
+    }
     *hosts = (Hosts){0};
 }
 
@@ -67,12 +68,13 @@ void hosts_free(Hosts *hosts)
 static void sweep(Hosts *hosts)
 {
     double oldest = 0, newest = 0;
-    for (size_t i = 0; i < HOST_BUCKETS; i++)
+    for (size_t i = 0; i < HOST_BUCKETS; i++) {
         for (const Host *h = hosts->buckets[i]; h; h = h->next) {
             oldest = oldest == 0 || h->used < oldest ? h->used : oldest;
             newest = h->used > newest ? h->used : newest;
         }
-    for (size_t i = 0; i < HOST_BUCKETS; i++)
+    }
+    for (size_t i = 0; i < HOST_BUCKETS; i++) {
         for (Host **at = &hosts->buckets[i]; *at;) {
             Host *h = *at;
             const bool busy = h->active || h->ready.count || h->robots_state == ROBOTS_FETCHING;
@@ -84,6 +86,7 @@ static void sweep(Hosts *hosts)
             hosts->count--;
             free_host(h);
         }
+    }
 }
 
 static void set_ceiling(const ExtractFetcher *f, Host *h, bool private)
@@ -115,9 +118,10 @@ Host *host_find(ExtractFetcher *f, const char *scheme, const char *name, const c
     vc_str_putf(&key, "%s://%s:%s", scheme, name, port);
     const size_t bucket = vc_xxh3(key.data, key.len) % HOST_BUCKETS;
     vc_str_finish(&key);
-    for (Host *h = hosts->buckets[bucket]; h; h = h->next)
+    for (Host *h = hosts->buckets[bucket]; h; h = h->next) {
         if (strcmp(h->name, name) == 0 && strcmp(h->port, port) == 0 && strcmp(h->scheme, scheme) == 0)
             return h;
+    }
     if (hosts->count >= MAX_HOSTS)
         sweep(hosts);
     Host *h = make_host(f, scheme, name, port);
@@ -154,10 +158,11 @@ void host_add(ExtractFetcher *f, Transfer *t, bool first)
     Host *h = t->host;
     if (h->ready.count == 0)
         ring_add(&f->hosts, h);
-    if (first)
+    if (first) {
         line_put_first(&h->ready, t);
-    else
+    } else {
         line_put(&h->ready, t);
+    }
     f->changed = true;
 }
 

@@ -70,10 +70,11 @@ static char *normalise(Span s, bool pattern, size_t *out)
         }
         const bool special = c == '*' || (c == '$' && i + 1 == s.n);
         if (isalnum(c) || (c && strchr("-._~", c)) || (!escaped && c && strchr("/?#[]@!&'()+,;=:%", c)) ||
-            (special && pattern && !escaped))
+            (special && pattern && !escaped)) {
             vc_str_putc(&r, (char)c);
-        else
+        } else {
             vc_str_putf(&r, "%%%02X", c);
+        }
     }
     *out = r.len;
     if (!r.data)
@@ -126,10 +127,11 @@ static void read_agent(Reading *r, Span value)
     size_t n = 0; // a token may be followed by a version or a remark
     while (n < value.n && (isalnum((unsigned char)value.text[n]) || value.text[n] == '-' || value.text[n] == '_'))
         n++;
-    if (value.n && value.text[0] == '*')
+    if (value.n && value.text[0] == '*') {
         r->for_all = true;
-    else if (n && is_word((Span){value.text, n}, r->agent))
+    } else if (n && is_word((Span){value.text, n}, r->agent)) {
         r->for_us = r->named = true;
+    }
 }
 
 static void read_line(Reading *r, Span line)
@@ -153,10 +155,11 @@ static void read_line(Reading *r, Span line)
     r->in_agents = false;
     Group *const to[] = {r->for_us ? &r->ours : NULL, r->for_all ? &r->all : NULL};
     for (size_t i = 0; i < 2; i++) {
-        if (to[i] && delay)
+        if (to[i] && delay) {
             set_delay(to[i], value);
-        else if (to[i])
+        } else if (to[i]) {
             add_rule(to[i], value, allow);
+        }
     }
 }
 

@@ -28,10 +28,11 @@ static char *escape_url(const char *url)
     const char *path = authority ? authority + 3 + strcspn(authority + 3, "/?#") : url;
     for (const char *p = url; *p && *p != '#'; p++) {
         const unsigned char c = (unsigned char)*p;
-        if (c <= 0x20 || c == 0x7F || (c > 0x7F && p >= path))
+        if (c <= 0x20 || c == 0x7F || (c > 0x7F && p >= path)) {
             vc_str_putf(&out, "%%%02X", c);
-        else
+        } else {
             vc_str_putc(&out, (char)c);
+        }
     }
     return out.data ? out.data : vc_strdup("");
 }
@@ -91,6 +92,7 @@ bool transfer_aim(Transfer *t, const char *url, VcErr *err)
     t->host = NULL;
     const bool ok = take_apart(t->url, &p, err);
     if (ok) {
+        VC_ASSERT(p.host && p.path && p.port && p.scheme);
         for (char *c = p.host; *c; c++)
             *c = (char)tolower((unsigned char)*c);
         VcStr path = {0};
@@ -117,9 +119,10 @@ void transfer_drop_body(Transfer *t)
 
 bool transfer_is_oldest(const Transfer *t)
 {
-    for (const Transfer *other = t->owner->active.first; other; other = other->next)
+    for (const Transfer *other = t->owner->active.first; other; other = other->next) {
         if (other->born < t->born)
             return false;
+    }
     return true;
 }
 
@@ -384,20 +387,21 @@ static ExtractCause curl_cause(CURLcode code, const Transfer *t)
 static ExtractCause describe(const Transfer *t, CURLcode code, ExtractCause cause, VcErr *err)
 {
     const ExtractFetchOptions *o = &t->owner->options;
-    if (cause == EXTRACT_TOO_LARGE)
+    if (cause == EXTRACT_TOO_LARGE) {
         vc_fail(err, VC_ERR_LIMIT, "the body is over the limit of %zu bytes", body_limit(t));
-    else if (cause == EXTRACT_TIMEOUT && !t->headers.complete)
+    } else if (cause == EXTRACT_TIMEOUT && !t->headers.complete) {
         vc_fail(err, VC_ERR_NET, "no headers within %g s",
                 o->header_timeout < o->timeout ? o->header_timeout : o->timeout);
-    else if (cause == EXTRACT_TIMEOUT && t->headers.status < 400)
+    } else if (cause == EXTRACT_TIMEOUT && t->headers.status < 400) {
         vc_fail(err, VC_ERR_NET, "no complete answer within %g s, or under %llu bytes/s", o->timeout,
                 (unsigned long long)o->low_speed);
-    else if (code == CURLE_OUT_OF_MEMORY) // its word for a line over its limit; ours aborts
+    } else if (code == CURLE_OUT_OF_MEMORY) { // its word for a line over its limit; ours aborts
         vc_fail(err, VC_ERR_NET, "a header line of more than 100 KiB");
-    else if (code != CURLE_OK && t->headers.status < 300)
+    } else if (code != CURLE_OK && t->headers.status < 300) {
         vc_fail(err, VC_ERR_NET, "%s", t->words[0] ? t->words : curl_easy_strerror(code));
-    else
+    } else {
         vc_fail(err, VC_ERR_NET, "the server answered with HTTP status %d", t->headers.status);
+    }
     return cause;
 }
 

@@ -110,11 +110,13 @@ static bool send_encoded(const Client *c, const char *encoding)
 static bool send_answer(const Client *c, const char *answer, size_t n)
 {
     VcStr out = {0};
-    for (size_t i = 0; i < n; i++)
-        if (answer[i] == '@' && i && answer[i - 1] == '/')
+    for (size_t i = 0; i < n; i++) {
+        if (answer[i] == '@' && i && answer[i - 1] == '/') {
             vc_str_putf(&out, "127.0.0.1:%d", c->place->port);
-        else
+        } else {
             vc_str_putc(&out, answer[i]);
+        }
+    }
     const bool ok = send_all(c, out.data, out.len);
     vc_str_finish(&out);
     return ok;
@@ -237,10 +239,12 @@ static void *accept_main(void *arg)
     p[s->count] = (struct pollfd){.fd = s->stop[0], .events = POLLIN};
     for (size_t i = 0; i < s->count; i++)
         p[i] = (struct pollfd){.fd = s->places[i].listener, .events = POLLIN};
-    while (poll(p, s->count + 1, -1) > 0 && !p[s->count].revents)
-        for (size_t i = 0; i < s->count; i++)
+    while (poll(p, s->count + 1, -1) > 0 && !p[s->count].revents) {
+        for (size_t i = 0; i < s->count; i++) {
             if (p[i].revents)
                 welcome(s, &s->places[i]);
+        }
+    }
     free(p);
     return NULL;
 }

@@ -409,9 +409,10 @@ static void test_every_server(void **state)
                            (c->bytes == 0 || c->bytes == o->n) && seconds < 2 * timeout + lateness;
         if (getenv("VICHA_VERBOSE"))
             print_message("# %-40s %-12s %.2f s, %u attempts: %s\n", c->name, name, seconds, o->attempts, o->words);
-        if (!right)
+        if (!right) {
             print_message("# '%s': %s (%s), %zu bytes, %u requests, %.1f s; expected %s, %u requests\n", c->name, name,
                           o->words, o->n, requests, seconds, c->causes, c->requests);
+        }
         wrong += !right;
     }
     assert_false(bad_servers_saw(servers, "Cookie"));
@@ -435,9 +436,10 @@ static void test_every_server_from_robots_on(void **state)
     for (size_t i = 0; i < CASES; i++) {
         const bool good = strstr(cases[i].causes, "ok") != NULL, was_good = outcomes[i].cause == EXTRACT_OK;
         const bool right = outcomes[i].ended - outcomes[i].begun < 2 * timeout + lateness && (good || !was_good);
-        if (!right)
+        if (!right) {
             print_message("# '%s': %s after %.1f s\n", cases[i].name, extract_cause_name(outcomes[i].cause),
                           outcomes[i].ended - outcomes[i].begun);
+        }
         wrong += !right;
     }
     bad_servers_stop(&servers);

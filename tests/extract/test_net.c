@@ -75,12 +75,14 @@ static void test_private(void **state)
         "172.32.0.0",      "192.0.1.1",       "192.167.9.9",      "192.169.0.0",     "198.17.9.9",
         "198.20.0.0",      "223.255.255.255", "8.8.8.8",          "2600::1",         "2001:4860:4860::8888",
         "2a00:1450::1",    "::ffff:8.8.8.8",  "64:ff9b::808:808", "2002:808:808::1", "3ffe::1"};
-    for (size_t i = 0; i < sizeof private / sizeof *private; i++)
+    for (size_t i = 0; i < sizeof private / sizeof *private; i++) {
         if (!private_text(private[i]))
             fail_msg("'%s' counts as open", private[i]);
-    for (size_t i = 0; i < sizeof open / sizeof *open; i++)
+    }
+    for (size_t i = 0; i < sizeof open / sizeof *open; i++) {
         if (private_text(open[i]))
             fail_msg("'%s' counts as private", open[i]);
+    }
     const struct sockaddr other = {.sa_family = AF_UNIX};
     assert_true(extract_address_private(&other));
 }
@@ -95,12 +97,14 @@ static void test_hosts(void **state)
     static const char *const open[] = {
         "example.org", "8.8.8.8",      "[2600::1]", "localhost.example", "notlocalhost", "127.0.0.1.example",
         "face",        "0x7f.example", ""};
-    for (size_t i = 0; i < sizeof private / sizeof *private; i++)
+    for (size_t i = 0; i < sizeof private / sizeof *private; i++) {
         if (!extract_host_private(private[i]))
             fail_msg("'%s' counts as open", private[i]);
-    for (size_t i = 0; i < sizeof open / sizeof *open; i++)
+    }
+    for (size_t i = 0; i < sizeof open / sizeof *open; i++) {
         if (extract_host_private(open[i]))
             fail_msg("'%s' counts as private", open[i]);
+    }
 }
 
 static void test_proxy(void **state)

@@ -20,10 +20,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < line && data[i]; i++) {
         vc_str_putc(&path, text[i]);
         // Bytes that mean themselves are the same in either form.
-        if ((data[i] >= 'a' && data[i] <= 'z') || data[i] > 0x80)
+        if ((data[i] >= 'a' && data[i] <= 'z') || data[i] > 0x80) {
             vc_str_putf(&escaped, "%%%02x", data[i]);
-        else
+        } else {
             vc_str_putc(&escaped, text[i]);
+        }
     }
     ExtractRobots *robots = extract_robots_parse(text + line, size - line, "vicha");
     const double delay = extract_robots_delay(robots);
