@@ -83,6 +83,7 @@ static bool read_page(Scorer *s, int64_t after, size_t *n, VcErr *err)
     bool row, ok;
     *n = 0;
     vc_bind_int(s->page, 1, after);
+    vc_bind_int(s->page, 2, (int64_t)vectors_reader_rows(s->images));
     while ((ok = vc_stmt_step(s->page, &row, err)) && row) {
         s->ids[*n] = vc_column_int(s->page, 0);
         s->rows[*n] = vc_column_int(s->page, 1);
@@ -134,8 +135,6 @@ static bool score_all(Scorer *s, const ConceptsModel *model, const char *given, 
     vc_str_finish(&sql);
     VcProgress *progress = vc_progress_begin("filter", "captions", 0);
     int64_t after = -1;
-    if (ok)
-        vc_bind_int(s->page, 2, (int64_t)vectors_reader_rows(s->images));
     for (size_t n = 1; ok && n > 0;) {
         ok = !vc_interrupted() || vc_fail(err, VC_ERR_CANCELLED, "interrupted");
         ok = ok && read_page(s, after, &n, err);

@@ -72,6 +72,15 @@ same '... all are back' "$(field kept)" "$total"
 run 0 'both rules together' filter -w "$ws" --captions-per-image 50% --keep 50% --json
 [ "$(field kept)" -le "$images" ] && ok 0 '... keep no more than one' || ok 1 '... keep no more than one'
 
+# More captions than are scored at once.
+awk '{ for (i = 0; i < 30; i++) { line = $0; sub(/"caption": *"/, "&" i " ", line); print line } }' \
+    "$work/in/captions.jsonl" >"$work/in/many.jsonl"
+"$VICHA" extract -w "$work/many" -q "$work/in/many.jsonl" >"$out" 2>"$log"
+"$VICHA" concepts -w "$work/many" -q --clip "$model" --min-count 1 >"$out" 2>"$log"
+run 0 'many captions' filter -w "$work/many" --keep 70% --json
+same '... are scored in one run' "$(field scored)" 1200
+same '... and chosen from' "$(field kept)" 840
+
 for wrong in '--keep 170%' '--keep -1' '--keep x' '--min-score x' '--reset --keep 1'; do
     run 2 "refused: $wrong" filter -w "$ws" $wrong
 done
