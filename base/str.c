@@ -290,3 +290,18 @@ bool vc_parse_bytes(const char *s, uint64_t *out)
     }
     return false;
 }
+
+void vc_str_put_csv(VcStr *out, const char *text)
+{
+    if (!strpbrk(text, ",\"\r\n")) {
+        vc_str_put(out, text);
+        return;
+    }
+    vc_str_putc(out, '"');
+    for (; *text; text++) {
+        if (*text == '"')
+            vc_str_putc(out, '"');
+        vc_str_putc(out, *text);
+    }
+    vc_str_putc(out, '"');
+}

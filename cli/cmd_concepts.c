@@ -44,6 +44,12 @@ static bool run_parse(Run *r, VocabularyOptions *o, VcErr *err)
     o->pool = r->pool;
     if (!vocabulary_build(&r->ws, o, &report, err))
         return false;
+    if (report.task) {
+        const bool snli = strcmp(report.task, "hypothesis") == 0;
+        vc_warn("the workspace has %ss and no captions; the original takes its concepts from the captions of %s: give "
+                "that workspace with --vocabulary DIR",
+                report.task, snli ? "Flickr30k's training part" : "COCO (of VG for VG-QA)");
+    }
     if (report.dropped_vectors) {
         vc_warn(
             "the vocabulary has changed: concept vectors and mined concepts of the one before are gone; the vectors of "
@@ -83,7 +89,15 @@ typedef struct {
         {"relations", 0, CLI_FLAG, &(p).o.relations, NULL, "count relations too (\"girl climbing stairs\")", 0, 0},   \
         {"pronouns", 0, CLI_FLAG, &(p).o.keep_pronouns, NULL, "keep pronouns, as the original does", 0, 0},           \
         {"parser", 0, CLI_STRING, &(p).o.parser, "FILE", "a model of 'vicha concepts train-parser'", 0, 0},           \
-        {"vocabulary", 0, CLI_LIST, &(p).files, "FILE", "use these concepts instead of counting (repeatable)", 0, 0}, \
+        {"count-split", 0, CLI_STRING, &(p).o.split, "NAME", "count only captions of this split (train)", 0, 0},      \
+        {"vocabulary",                                                                                                \
+         0,                                                                                                           \
+         CLI_LIST,                                                                                                    \
+         &(p).files,                                                                                                  \
+         "FILE|DIR",                                                                                                  \
+         "use these concepts, or a workspace's, instead of counting (repeatable)",                                    \
+         0,                                                                                                           \
+         0},                                                                                                          \
         {"merge", 0, CLI_LIST, &(p).merge, "FILE|DIR", "add the counts of a vocabulary or workspace", 0, 0},          \
         {"stop", 0, CLI_STRING, &(p).o.stop, "FILE", "leave these concepts out", 0, 0},                               \
         {"min-length", 0, CLI_INT, &(p).o.min_length, "N", "leave shorter ones out, characters", 0, 1e6},             \
@@ -135,7 +149,10 @@ static const char parse_details[] =
     "A FILE of --vocabulary or --merge has one concept a line, maybe with a tab and its count behind, or is a JSON "
     "list,\n"
     "or a JSON object of counts; --merge needs counts, and --min-count is for the sums. Several --vocabulary are put\n"
-    "together: by falling count if all have counts, else in their order, --min-count then says nothing.";
+    "together: by falling count if all have counts, else in their order, --min-count then says nothing. A folder is a\n"
+    "workspace, whose vocabulary is taken. A task's data take theirs from captions: VQA and RefCOCO+ from COCO's, "
+    "SNLI-VE\n"
+    "from Flickr30k's training part, VG-QA from VG's; NLVR2 counts its own training sentences (--count-split train).";
 
 static int cmd_concepts_parse(int argc, char **argv)
 {
@@ -334,8 +351,9 @@ static int concepts_all(int argc, char **argv)
         return CLI_OK;
     bool ok = gather(&p, &err) && check_embed(&e, &err) && begin(&r, &err);
     VocabularyOptions *v = &p.o;
-    bool given = v->min_count || v->attributes || v->relations || v->keep_pronouns || v->file_count || v->merge_count ||
-                 v->stop || v->min_length || v->max_length || v->letter_case || v->merge_plurals || v->parser || v->cut;
+    bool given = v->min_count || v->split || v->attributes || v->relations || v->keep_pronouns || v->file_count ||
+                 v->merge_count || v->stop || v->min_length || v->max_length || v->letter_case || v->merge_plurals ||
+                 v->parser || v->cut;
     v->min_count = v->min_count ? v->min_count : 2;
     ok = ok && run_parse_as_before(&r, v, given, &err) && run_embed(&r, &e, &err) && run_mine(&r, k, options, &err);
     free_lists(&p);

@@ -2,6 +2,7 @@
 // vicha stats: what a workspace holds.
 #include "base/workspace.h"
 #include "cli/commands.h"
+#include "cli/stats_more.h"
 #include "cli/table.h"
 #include "concepts/concepts.h"
 
@@ -121,12 +122,21 @@ static void print_people(const WorkspaceStats *s)
                     (s->score_high - s->score_low) / STATS_BINS, false);
 }
 
+static const CliCommand more[] = {
+    {"pairs", cmd_stats_pairs, "concepts that images have together"},
+    {"coverage", cmd_stats_coverage, "how well the vocabulary covers captions and images"},
+    {"sources", cmd_stats_sources, "the sources side by side"},
+};
+
 int cmd_stats(int argc, char **argv)
 {
+    if (argc > 1 && argv[1][0] != '-')
+        return cli_group("stats", more, sizeof more / sizeof *more, "what a workspace holds", argc, argv);
     static const CliHelp help = {.name = "stats",
                                  .summary = "counts, histograms, failures by cause",
-                                 .usage = "[options]",
-                                 .details = "What the workspace holds now; also while a stage is running.",
+                                 .usage = "[options]\n       vicha stats pairs|coverage|sources [options]",
+                                 .details = "What the workspace holds now; also while a stage is running. More: 'vicha "
+                                            "stats pairs', 'coverage'\nand 'sources', each with its own --help.",
                                  .example = "  vicha stats -w ws --json"};
     const CliOption options[] = {{0}};
     CliContext ctx;

@@ -64,17 +64,7 @@ size_t cli_text_width(const char *text)
 
 void cli_put_csv(VcStr *out, const char *text)
 {
-    if (!strpbrk(text, ",\"\r\n")) {
-        vc_str_put(out, text);
-        return;
-    }
-    vc_str_putc(out, '"');
-    for (; *text; text++) {
-        if (*text == '"')
-            vc_str_putc(out, '"');
-        vc_str_putc(out, *text);
-    }
-    vc_str_putc(out, '"');
+    vc_str_put_csv(out, text);
 }
 
 size_t cli_terminal_width(void)

@@ -14,7 +14,46 @@
 
 // Only images that were stored count, as the original counts after it has removed dead links. An image that a later
 // stage rejects keeps its place here, so that a second run finds the same captions.
-#define CAPTIONS "FROM caption WHERE image_id IN (SELECT image_id FROM image_file)"
+typedef struct {
+    VcStr from; // "FROM caption WHERE ...", ?1 is the split
+    const char *split, *task;
+} Captions;
+
+// The original takes the concepts of VQA, SNLI-VE and RefCOCO+ from captions of other sets (spec 1.5), so such texts
+// count only where the workspace has nothing else.
+static bool choose_captions(VcWorkspace *ws, const VocabularyOptions *o, Captions *c, VcErr *err)
+{
+    static const char *const tasks[] = {"question", "hypothesis", "expression"};
+    int64_t own, of_task[3] = {0};
+    bool ok =
+        vc_db_int(ws->db, "SELECT EXISTS(SELECT 1 FROM caption WHERE kind IS NULL OR kind = 'sentence')", 0, &own, err);
+    for (int i = 0; ok && !own && i < 3; i++) {
+        char sql[96];
+        snprintf(sql, sizeof sql, "SELECT EXISTS(SELECT 1 FROM caption WHERE kind = '%s')", tasks[i]);
+        ok = vc_db_int(ws->db, sql, 0, &of_task[i], err);
+        c->task = of_task[i] ? tasks[i] : c->task;
+    }
+    vc_str_put(&c->from, "FROM caption WHERE image_id IN (SELECT image_id FROM image_file)");
+    if (!c->task)
+        vc_str_put(&c->from, " AND (kind IS NULL OR kind = 'sentence')");
+    if (o->split)
+        vc_str_put(&c->from, " AND image_id IN (SELECT image_id FROM split WHERE name = ?1)");
+    c->split = o->split;
+    return ok;
+}
+
+// "SELECT WHAT FROM caption ... TAIL"
+static bool prepare_captions(VcWorkspace *ws, const Captions *c, const char *what, const char *tail, VcStmt **stmt,
+                             VcErr *err)
+{
+    VcStr sql = {0};
+    vc_str_putf(&sql, "SELECT %s %s%s", what, vc_str_get(&c->from), tail);
+    const bool ok = vc_db_prepare(ws->db, stmt, sql.data, err);
+    vc_str_finish(&sql);
+    if (ok && c->split)
+        vc_bind_text(*stmt, 1, c->split);
+    return ok;
+}
 
 // meta.vocabulary_source: "captions MIN_COUNT ATTRIBUTES RELATIONS PRONOUNS SHA256", with " +" behind it when other
 // settings had a part in it, or "file SHA256". Equal means there is nothing to do.
@@ -22,21 +61,23 @@ enum { SOURCE_MAX = 128 };
 
 static bool has_other_settings(const VocabularyOptions *o)
 {
-    return o->letter_case != VOCABULARY_CASE_REFERENCE || o->merge_plurals || o->parser || o->merge_count > 0 ||
-           o->stop || o->min_length > 0 || o->max_length > 0;
+    return o->split || o->letter_case != VOCABULARY_CASE_REFERENCE || o->merge_plurals || o->parser ||
+           o->merge_count > 0 || o->stop || o->min_length > 0 || o->max_length > 0;
 }
 
 static void add_settings(VcSha256 *sha, const VocabularyOptions *o)
 {
     const int64_t values[] = {o->letter_case, o->merge_plurals, o->min_length, o->max_length};
     vc_sha256_add(sha, values, sizeof values);
+    if (o->split)
+        vc_sha256_add(sha, o->split, strlen(o->split));
 }
 
 // The captions in their order.
-static bool add_captions(VcWorkspace *ws, VcSha256 *sha, VcErr *err)
+static bool add_captions(VcWorkspace *ws, const Captions *c, VcSha256 *sha, VcErr *err)
 {
     VcStmt *stmt = NULL;
-    bool row = true, ok = vc_db_prepare(ws->db, &stmt, "SELECT caption_id, text " CAPTIONS " ORDER BY caption_id", err);
+    bool row = true, ok = prepare_captions(ws, c, "caption_id, text", " ORDER BY caption_id", &stmt, err);
     while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
         int64_t id = vc_column_int(stmt, 0);
         const char *caption = vc_column_text(stmt, 1);
@@ -134,13 +175,11 @@ static void count_batch(Batch *b, VocabularyCounter *counter, VocabularyReport *
     vc_str_clear(&b->text);
 }
 
-static bool count_captions(VcWorkspace *ws, const VocabularyOptions *o, CaptionParser *parser,
+static bool count_captions(VcWorkspace *ws, const VocabularyOptions *o, const Captions *c, CaptionParser *parser,
                            VocabularyCounter *counter, VocabularyReport *report, VcErr *err)
 {
-    int64_t total;
     VcStmt *stmt = NULL;
-    if (!vc_db_int(ws->db, "SELECT count(*) " CAPTIONS, 0, &total, err) ||
-        !vc_db_prepare(ws->db, &stmt, "SELECT text " CAPTIONS " ORDER BY caption_id", err))
+    if (!prepare_captions(ws, c, "text", " ORDER BY caption_id", &stmt, err))
         return false;
     size_t threads = vc_pool_threads(o->pool);
     Batch *b = vc_calloc(1, sizeof *b);
@@ -149,7 +188,7 @@ static bool count_captions(VcWorkspace *ws, const VocabularyOptions *o, CaptionP
     b->parsers = vc_calloc(threads, sizeof(CaptionParser *));
     for (size_t i = 0; i < threads; i++)
         b->parsers[i] = caption_parser_share(parser);
-    VcProgress *progress = vc_progress_begin("parse", "captions", (uint64_t)total);
+    VcProgress *progress = vc_progress_begin("parse", "captions", 0);
     bool row = true, ok = true;
     while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
         vc_str_put(&b->text, vc_column_text(stmt, 0));
@@ -304,6 +343,7 @@ static bool write_cut(const char *path, const VocabularyEntry *entries, size_t n
 typedef struct {
     VocabularyCounter *counter, *merged, *stop;
     CaptionParser *parser;
+    Captions captions;
     bool counted;
     char source[SOURCE_MAX];
 } Build;
@@ -329,7 +369,8 @@ static bool prepare(VcWorkspace *ws, const VocabularyOptions *o, Build *b, VcErr
     if (ok && o->stop)
         ok = vocabulary_read_file(b->stop, o->stop, false, sha, err);
     add_settings(sha, o);
-    ok = ok && (o->file_count > 0 || add_captions(ws, sha, err));
+    ok = ok &&
+         (o->file_count > 0 || (choose_captions(ws, o, &b->captions, err) && add_captions(ws, &b->captions, sha, err)));
     end_source(o, &sha, b->source);
     return ok;
 }
@@ -376,15 +417,17 @@ bool vocabulary_build(VcWorkspace *ws, const VocabularyOptions *o, VocabularyRep
     bool ok = prepare(ws, o, &b, err) && vc_meta_get(ws, "vocabulary_source", &before, err) &&
               vc_db_int(ws->db, "SELECT count(*) FROM concept", 0, &report->kept, err);
     // A report of what is cut needs the counts again.
+    report->task = b.captions.task;
     report->unchanged = ok && before && strcmp(before, b.source) == 0 && report->kept > 0 && !o->cut;
     if (ok && !report->unchanged) {
-        ok = o->file_count > 0 || count_captions(ws, o, b.parser, b.counter, report, err);
+        ok = o->file_count > 0 || count_captions(ws, o, &b.captions, b.parser, b.counter, report, err);
         if (ok)
             add_merged(&b);
         ok = ok && choose_and_store(ws, o, &b, report, err);
     }
     free(before);
     caption_parser_destroy(&b.parser);
+    vc_str_finish(&b.captions.from);
     vocabulary_counter_destroy(&b.counter);
     vocabulary_counter_destroy(&b.merged);
     vocabulary_counter_destroy(&b.stop);

@@ -24,10 +24,11 @@ typedef struct {
     VocabularyCase letter_case;
     bool merge_plurals;       // count "dogs" as "dog" where both are seen (the original does not)
     const char *parser;       // a caption model's file; NULL: the one in the program
-    const char *const *files; // vocabularies of the user's instead of counting: together, without repeats
+    const char *const *files; // vocabularies of the user's (files, or workspaces) instead of counting, without repeats
     size_t file_count;        //   sorted by their counts if all have them, else in the order of the files
     const char *const *merge; // files with counts, or other workspaces: their counts are added to those here
     size_t merge_count;
+    const char *split;              // count only captions of images of this split; NULL: of all
     const char *stop;               // a file of concepts to leave out
     int64_t min_length, max_length; // characters; 0: no bound
     const char *cut;                // a file for what was left out: concept, count, cause
@@ -37,11 +38,13 @@ typedef struct {
 typedef struct {
     int64_t captions, sightings, distinct, kept;
     int64_t cut[VOCABULARY_CAUSES]; // by cause, of the distinct ones
+    const char *task;               // counted are texts of a task alone, whose concepts come from elsewhere: their kind
     bool unchanged;                 // nothing was done: the vocabulary of these captions and settings is there already
     bool dropped_vectors; // a vocabulary of before had vectors or mined concepts; they no longer hold and are gone
 } VocabularyReport;
 
-// Reads the captions of stored images, writes table `concept` in one transaction. No captions, or nothing frequent
+// Reads the captions of stored images (of NLVR2 its sentences; questions, hypotheses and expressions only where there
+// is nothing else, see report->task), writes table `concept` in one transaction. No captions, or nothing frequent
 // enough, is an error.
 bool vocabulary_build(VcWorkspace *ws, const VocabularyOptions *options, VocabularyReport *report, VcErr *err);
 

@@ -131,21 +131,40 @@ static bool read_file(Reader *r, VcSha256 *sha, VcErr *err)
     return ok;
 }
 
+static bool read_workspace(VocabularyCounter *counter, const char *path, bool counted, VcSha256 *sha, VcErr *err);
+
+static bool workspace_has_counts(const char *path, bool *counts, VcErr *err)
+{
+    VcWorkspace ws;
+    int64_t without = 1;
+    if (!vc_workspace_open(&ws, path, VC_DB_READ, err))
+        return false;
+    const bool ok = vc_db_int(ws.db, "SELECT EXISTS(SELECT 1 FROM concept WHERE freq IS NULL)", 1, &without, err);
+    vc_workspace_close(&ws);
+    *counts = without == 0;
+    return ok;
+}
+
 bool vocabulary_read_file(VocabularyCounter *counter, const char *path, bool counted, VcSha256 *sha, VcErr *err)
 {
+    if (vc_is_directory(path))
+        return read_workspace(counter, path, counted, sha, err);
     Reader r = {.counter = counter, .path = path, .counted = counted};
     return read_file(&r, sha, err);
 }
 
 bool vocabulary_file_has_counts(const char *path, bool *counts, VcErr *err)
 {
+    if (vc_is_directory(path))
+        return workspace_has_counts(path, counts, err);
     Reader r = {.path = path, .only_look = true};
     bool ok = read_file(&r, NULL, err);
     *counts = r.have_counts;
     return ok;
 }
 
-static bool read_workspace(VocabularyCounter *counter, const char *path, VcSha256 *sha, VcErr *err)
+// The vocabulary of a workspace, in its order. counted: with its counts, which it must have; else each once.
+static bool read_workspace(VocabularyCounter *counter, const char *path, bool counted, VcSha256 *sha, VcErr *err)
 {
     VcWorkspace ws;
     if (!vc_workspace_open(&ws, path, VC_DB_READ, err))
@@ -156,16 +175,21 @@ static bool read_workspace(VocabularyCounter *counter, const char *path, VcSha25
     while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
         const char *text = vc_column_text(stmt, 0), *kind = vc_column_text(stmt, 2);
         int64_t count = vc_column_int(stmt, 1);
-        if (vc_column_is_null(stmt, 1)) {
+        if (counted && vc_column_is_null(stmt, 1)) {
             ok = vc_fail(err, VC_ERR_USAGE, "the vocabulary of '%s' has no counts: it came from a file without", path);
             break;
         }
         int k = strcmp(kind, "attribute") == 0  ? VOCABULARY_ATTRIBUTE
                 : strcmp(kind, "relation") == 0 ? VOCABULARY_RELATION
                                                 : VOCABULARY_OBJECT;
-        vc_sha256_add(sha, text, strlen(text) + 1);
-        vc_sha256_add(sha, &count, sizeof count);
-        vocabulary_counter_add_times(counter, text, strlen(text), k, count);
+        if (sha) {
+            vc_sha256_add(sha, text, strlen(text) + 1);
+            vc_sha256_add(sha, &count, sizeof count);
+        }
+        if (counted)
+            vocabulary_counter_add_times(counter, text, strlen(text), k, count);
+        else if (!vocabulary_counter_has(counter, text, strlen(text)))
+            vocabulary_counter_add(counter, text, strlen(text), k);
         rows++;
     }
     vc_stmt_finish(&stmt);
@@ -176,6 +200,5 @@ static bool read_workspace(VocabularyCounter *counter, const char *path, VcSha25
 
 bool vocabulary_read_counts(VocabularyCounter *counter, const char *path, VcSha256 *sha, VcErr *err)
 {
-    return vc_is_directory(path) ? read_workspace(counter, path, sha, err)
-                                 : vocabulary_read_file(counter, path, true, sha, err);
+    return vocabulary_read_file(counter, path, true, sha, err);
 }

@@ -35,7 +35,7 @@ static bool prepare(ExtractAnnotations *a, VcErr *err)
            (vc_db_exec(db,
                        "CREATE TABLE IF NOT EXISTS annotation(caption_id INTEGER PRIMARY KEY REFERENCES caption"
                        "  ON DELETE CASCADE, captions INTEGER NOT NULL, second_image INTEGER REFERENCES image,"
-                       "  shape TEXT NOT NULL, fields TEXT CHECK(json_valid(fields))) STRICT;"
+                       "  shape TEXT NOT NULL, fields TEXT CHECK(fields IS NULL OR json_valid(fields))) STRICT;"
                        "CREATE TABLE IF NOT EXISTS given_concepts(image_id INTEGER PRIMARY KEY REFERENCES image"
                        "  ON DELETE CASCADE, concepts TEXT NOT NULL CHECK(json_valid(concepts))) STRICT",
                        err) &&

@@ -9,5 +9,7 @@
 #include "extract/reader.h"
 #include "extract/resample.h"
 #include "extract/sandbox.h"
+#include "extract/source.h"
 #include "extract/stage.h"
+#include "extract/store.h"
 #include "extract/versions.h"

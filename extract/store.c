@@ -43,7 +43,7 @@ static void put_octal(char *field, size_t width, uint64_t value)
         field[i] = (char)('0' + (value & 7));
 }
 
-static void put_member(VcStr *out, int64_t image_id, const char *suffix, const void *data, size_t n)
+void extract_tar_put(VcStr *out, int64_t image_id, const char *suffix, const void *data, size_t n)
 {
     static const char zeros[BLOCK];
     char h[BLOCK] = {0};
@@ -210,9 +210,9 @@ bool extract_store_add(ExtractStore *s, const ExtractRecord *r, VcErr *err)
     if (s->fd < 0 && !begin_shard(s, err))
         return false;
     const uint64_t offset = s->committed + s->batch.len + BLOCK;
-    put_member(&s->batch, r->image_id, ".jpg", r->jpeg, r->jpeg_bytes);
-    put_member(&s->batch, r->image_id, ".txt", r->text, r->text_bytes);
-    put_member(&s->batch, r->image_id, ".json", r->json, r->json_bytes);
+    extract_tar_put(&s->batch, r->image_id, ".jpg", r->jpeg, r->jpeg_bytes);
+    extract_tar_put(&s->batch, r->image_id, ".txt", r->text, r->text_bytes);
+    extract_tar_put(&s->batch, r->image_id, ".json", r->json, r->json_bytes);
     s->batch_images++;
     vc_bind_int(s->add_file, 1, r->image_id);
     vc_bind_int(s->add_file, 2, s->shard);

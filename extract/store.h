@@ -7,6 +7,7 @@
 // whole. Threads: one at a time, the one that owns the workspace.
 #pragma once
 
+#include "base/str.h"
 #include "base/workspace.h"
 
 #include <stddef.h>
@@ -43,3 +44,6 @@ void extract_store_rolled_back(ExtractStore *store);
 // Finishes the open shard, if it holds anything, under its final name.
 bool extract_store_finish(ExtractStore *store, VcErr *err);
 void extract_store_close(ExtractStore **store); // NULL allowed; clears; leaves an unfinished shard for the next run
+
+// Appends a member of such a tar: header, data, and zeros up to the next block. Two zero blocks end a tar.
+void extract_tar_put(VcStr *out, int64_t image_id, const char *suffix, const void *data, size_t n);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "index/caption.h"
+#include "index/export_mds.h"
 #include "index/mds.h"
 #include "index/reader.h"
 #include "index/shuffle.h"

@@ -88,6 +88,11 @@ static bool put_settings(VcStr *out, Set *set, VcErr *err)
     ok = ok && put_concept_text(out, &s, "SELECT lower(hex(weights_sha256))" ACTIVE_RUN, err);
     vc_str_putf(out, ", \"compression\": \"%s\", \"concept_vocabulary_sha256\": ", o->zlib ? "zlib" : "none");
     ok = ok && put_concept_text(out, &s, "SELECT value FROM meta WHERE key = 'vocabulary_sha256'", err);
+    char *marks = NULL; // the same of 'vicha dedup'
+    ok = ok && vc_meta_get(s.ws, "dedup_state", &marks, err);
+    if (marks != NULL && *marks != '\0')
+        vc_str_putf(out, ", \"dedup\": \"%s\"", marks);
+    free(marks);
     vc_str_putf(out, ", \"max_concepts\": %lld, \"mined_k\": ", (long long)o->max_concepts);
     ok = ok && put_concept_text(out, &s, "SELECT k" ACTIVE_RUN, err);
     vc_str_putf(out, ", \"several_captions\": %s, \"shard_size\": %llu, \"split\": ",
@@ -132,12 +137,14 @@ static const char *condition(const Set *set)
     return "(SELECT name FROM split s WHERE s.image_id = i.image_id) = ?1";
 }
 
-// SQL for "image i can be packed": it has been mined; without concepts, it has been stored.
+// SQL for "image i can be packed": it has been mined (without concepts, it has been stored), and is not marked by
+// dedup.
+#define UNMARKED " AND NOT EXISTS(SELECT 1 FROM tag t WHERE t.name = 'duplicate' AND t.image_id = i.image_id)"
 static const char *ready(const IndexStageOptions *options)
 {
     return options->max_concepts > 0
-               ? "i.status = 2"
-               : "i.status >= 0 AND EXISTS(SELECT 1 FROM image_file f WHERE f.image_id = i.image_id)";
+               ? "i.status = 2" UNMARKED
+               : "i.status >= 0 AND EXISTS(SELECT 1 FROM image_file f WHERE f.image_id = i.image_id)" UNMARKED;
 }
 
 static bool count_images(const Set *set, const char *filter, uint64_t *out, VcErr *err)
