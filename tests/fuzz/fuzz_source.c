@@ -24,6 +24,18 @@ static const char *extension(uint8_t kind)
     }
 }
 
+// A tar's own bytes come back for every image that it names, or there are words.
+static void check_member(const char *path, int64_t offset)
+{
+    uint8_t *bytes = NULL;
+    size_t n = 0;
+    VcErr err = {0};
+    if (extract_tar_member(path, offset, 1 << 20, &bytes, &n, &err))
+        free(bytes);
+    else
+        VC_ASSERT(err.text[0]);
+}
+
 static void check_entry(const ExtractEntry *e)
 {
     VC_ASSERT(e->key && e->key[0]);
@@ -57,6 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 break;
             if (more)
                 check_entry(&entry);
+            if (more && entry.offset >= 0 && !extract_source_is_packed(source))
+                check_member(path, entry.offset);
         }
     } else {
         VC_ASSERT(err.text[0] && !source);
