@@ -303,8 +303,8 @@ static bool process(Line *l, VcErr *err)
 // What a stored picture depends on besides its bytes: a journal made with other settings is not used.
 static void put_settings(VcStr *out, const ExtractThumbnailOptions *o)
 {
-    vc_str_putf(out, "%d %d %d %d %.9g %" PRIu64 " %" PRIu64 " %" PRIu64, o->size, (int)o->fit, o->quality, o->min_size,
-                o->max_aspect, o->max_bytes, o->max_pixels, o->max_memory);
+    vc_str_putf(out, "%d %d %d %d %.9g %" PRIu64 " %" PRIu64 " %" PRIu64 " %d", o->size, (int)o->fit, o->quality,
+                o->min_size, o->max_aspect, o->max_bytes, o->max_pixels, o->max_memory, o->full_pixels);
 }
 
 static void destroy(Line *l, bool ok)
