@@ -233,10 +233,11 @@ bool vc_make_dirs(const char *path, VcErr *err)
             continue;
         char c = *p;
         *p = 0;
-        if (mkdir(copy, 0777) == 0)
+        if (mkdir(copy, 0777) == 0) {
             ok = vc_sync_parent(copy, err); // else a loss of power could take the folder and what was synced inside
-        else if (!(errno == EEXIST && vc_is_directory(copy)))
+        } else if (!(errno == EEXIST && vc_is_directory(copy))) {
             ok = vc_fail_errno(err, "cannot make the folder '%s'", copy);
+        }
         *p = c;
         if (c == 0)
             break;

@@ -105,8 +105,9 @@ FILE *vc_input_open(const char *path, VcErr *err)
 
 bool vc_input_fail(const char *path, VcErr *err)
 {
-    if (vc_input_is_gzip(path))
+    if (vc_input_is_gzip(path)) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "the gzip data of '%s' are damaged or end too early; fetch or make the file again", path);
+    }
     return vc_fail_errno(err, "cannot read '%s'", path);
 }

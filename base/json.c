@@ -352,9 +352,10 @@ static bool next_line(VcJsonStream *s, VcJson **item, size_t *line, VcErr *err)
         s->count++;
         if (line)
             *line = s->count;
-        if (!whole)
+        if (!whole) {
             return vc_fail(err, VC_ERR_FORMAT, "'%s' line %zu is longer than %d MiB", s->path, s->count,
                            MAX_ELEMENT >> 20);
+        }
         if (s->value.len == strspn(vc_str_get(&s->value), " \t\r"))
             continue;
         json_error_t e;

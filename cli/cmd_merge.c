@@ -51,17 +51,20 @@ static int run(const CliContext *ctx, ExtractLink link)
     vc_workspace_close(&ws);
     if (!ok)
         return cli_error(&err);
-    if (report.unfinished)
+    if (report.unfinished) {
         vc_warn("%" PRIu64
                 " images lie in shards that are still written; let 'vicha extract' end there and merge again",
                 report.unfinished);
-    if (report.without_vectors)
+    }
+    if (report.without_vectors) {
         vc_warn("vectors and concepts of %" PRIu64 " workspaces are not taken; run 'vicha concepts -w %s'",
                 report.without_vectors, ctx->workspace);
-    if (ctx->json)
+    }
+    if (ctx->json) {
         print_json(&report);
-    else if (!ctx->quiet)
+    } else if (!ctx->quiet) {
         print_text(&report);
+    }
     return CLI_OK;
 }
 

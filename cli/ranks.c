@@ -30,11 +30,12 @@ static bool array_place(int64_t *index, int64_t *count, VcErr *err)
         return false;
     *index = (id - first) / step;
     // --array=1,5,7 has no step that fits: the numbers say nothing about how many came before.
-    if (id < first || (id - first) % step != 0 || *index >= *count)
+    if (id < first || (id - first) % step != 0 || *index >= *count) {
         return vc_fail(err, VC_ERR_USAGE,
                        "element %lld of a Slurm array of %lld is not on the line from %lld in steps of %lld; use "
                        "--array=0-%lld, or say --shard I/N",
                        (long long)id, (long long)*count, (long long)first, (long long)step, (long long)*count - 1);
+    }
     return true;
 }
 
@@ -55,17 +56,19 @@ bool cli_rank(CliRank *out, VcErr *err)
             continue;
         if (!number(launchers[i].rank, 0, &rank, err) || !number(launchers[i].count, 1, &ranks, err))
             return false;
-        if (rank >= ranks)
+        if (rank >= ranks) {
             return vc_fail(err, VC_ERR_USAGE, "%s is %lld and %s is %lld in the environment; say --shard I/N",
                            launchers[i].rank, (long long)rank, launchers[i].count, (long long)ranks);
+        }
         out->source = launchers[i].source;
         break;
     }
     if (!array_place(&element, &elements, err))
         return false;
-    if (ranks * elements > MOST)
+    if (ranks * elements > MOST) {
         return vc_fail(err, VC_ERR_USAGE, "the environment speaks of %lld processes; at most %d are understood",
                        (long long)(ranks * elements), MOST);
+    }
     if (elements > 1)
         out->source = ranks > 1 ? "Slurm array of steps" : "Slurm array";
     out->index = (uint32_t)(element * ranks + rank);

@@ -36,10 +36,11 @@ bool extract_committer_open(ExtractCommitter **out, VcWorkspace *ws, const Extra
             "UPDATE image SET status = ?2, error = ?3, sha256 = ?4, mime = ?5, bytes = ?6 WHERE image_id = ?1", err) &&
         vc_db_prepare(db, &c->captions, "SELECT text FROM caption WHERE image_id = ? ORDER BY caption_id", err) &&
         vc_db_prepare(db, &c->columns, "SELECT columns FROM image_columns WHERE image_id = ?", err);
-    if (ok)
+    if (ok) {
         *out = c;
-    else
+    } else {
         extract_committer_close(&c);
+    }
     return ok;
 }
 
@@ -147,10 +148,11 @@ static bool write_rejected(ExtractCommitter *c, const ExtractJob *job, VcErr *er
     const bool hashed = memcmp(job->sha256, none, 32) != 0;
     vc_bind_blob(c->rejected, 4, hashed ? job->sha256 : NULL, 32);
     vc_bind_text(c->rejected, 5, job->thumbnail.mime);
-    if (hashed)
+    if (hashed) {
         vc_bind_int(c->rejected, 6, (int64_t)job->n);
-    else
+    } else {
         vc_bind_null(c->rejected, 6);
+    }
     return vc_stmt_run(c->rejected, err);
 }
 

@@ -27,14 +27,15 @@ static bool copy_descriptor(int from, int to, const char *path, uint64_t *bytes,
     bool ok = true;
     for (*bytes = 0; ok;) {
         const ssize_t n = read(from, piece, PIECE);
-        if (vc_interrupted())
+        if (vc_interrupted()) {
             ok = vc_fail(err, VC_ERR_CANCELLED, "interrupted while standard input was read");
-        else if (n < 0 && errno != EINTR)
+        } else if (n < 0 && errno != EINTR) {
             ok = vc_fail_errno(err, "cannot read standard input");
-        else if (n == 0)
+        } else if (n == 0) {
             break;
-        else if (n > 0)
+        } else if (n > 0) {
             ok = vc_full_write(to, piece, (size_t)n, path, err);
+        }
         *bytes += n > 0 ? (uint64_t)n : 0;
     }
     free(piece);
@@ -67,16 +68,18 @@ static bool keep_standard_input(const char *path, VcErr *err)
 
 static bool add_standard_input(ExtractInputs *inputs, const VcWorkspace *ws, VcErr *err)
 {
-    for (size_t i = 0; i < inputs->count; i++)
+    for (size_t i = 0; i < inputs->count; i++) {
         if (inputs->items[i].standard_input)
             return vc_fail(err, VC_ERR_USAGE, "the source '-' is named twice; standard input can be read once");
+    }
     char *folder = vc_workspace_path(ws, "inputs"), *path = vc_workspace_path(ws, "inputs/stdin");
     const bool ok = vc_make_dirs(folder, err) && keep_standard_input(path, err);
     free(folder);
-    if (ok)
+    if (ok) {
         add(inputs, path, true);
-    else
+    } else {
         free(path);
+    }
     return ok;
 }
 
@@ -86,11 +89,12 @@ static size_t add_matching(ExtractInputs *inputs, const char *folder, const VcFi
                            bool (*wanted)(const char *name))
 {
     size_t added = 0;
-    for (size_t i = 0; i < files->count; i++)
+    for (size_t i = 0; i < files->count; i++) {
         if (wanted(files->paths[i])) {
             add(inputs, vc_path_join(folder, files->paths[i]), false);
             added++;
         }
+    }
     return added;
 }
 
@@ -115,12 +119,13 @@ bool extract_inputs_open(ExtractInputs *out, const VcWorkspace *ws, const Extrac
     bool ok = true;
     for (size_t i = 0; ok && i < options->source_count; i++) {
         const char *path = options->sources[i];
-        if (strcmp(path, "-") == 0)
+        if (strcmp(path, "-") == 0) {
             ok = add_standard_input(out, ws, err);
-        else if (vc_is_directory(path))
+        } else if (vc_is_directory(path)) {
             ok = add_folder(out, path, err);
-        else
+        } else {
             add(out, vc_strdup(path), false);
+        }
     }
     if (!ok)
         extract_inputs_finish(out);

@@ -171,10 +171,11 @@ static bool scan_folder(ExtractJournal *j, bool forget, VcErr *err)
         const int fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd >= 0) {
             add_file(j, (size_t)number, fd);
-            if (forget)
+            if (forget) {
                 remove_file(j, (size_t)number);
-            else
+            } else {
                 scan_file(j, (size_t)number);
+            }
         }
         free(path);
     }
@@ -193,10 +194,11 @@ bool extract_journal_open(ExtractJournal **out, const VcWorkspace *ws, const cha
     vc_str_putf(&text, "%s %s %zu", VICHA_VERSION, settings, sizeof(RecordHead));
     j->settings = vc_xxh3(text.data, text.len);
     vc_str_finish(&text);
-    if (scan_folder(j, forget, err))
+    if (scan_folder(j, forget, err)) {
         *out = j;
-    else
+    } else {
         extract_journal_close(&j, false);
+    }
     return *out != NULL;
 }
 
@@ -352,10 +354,11 @@ void extract_journal_close(ExtractJournal **journal, bool remove)
         return;
     ExtractJournal *j = *journal;
     for (size_t i = 0; i < j->count; i++) {
-        if (remove)
+        if (remove) {
             remove_file(j, i);
-        else if (j->files[i].fd >= 0)
+        } else if (j->files[i].fd >= 0) {
             close(j->files[i].fd);
+        }
     }
     vc_str_finish(&j->record);
     free(j->files);

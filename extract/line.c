@@ -146,9 +146,10 @@ static void count_job(Line *l, const ExtractJob *job)
     r->retries += job->attempts > 1 ? job->attempts - 1 : 0;
     r->bytes_read += job->n;
     vc_progress_add(l->progress, 1, job->cause != EXTRACT_OK);
-    if (job->cause != EXTRACT_OK)
+    if (job->cause != EXTRACT_OK) {
         vc_debug("image %" PRId64 " '%.300s': %s: %s", job->image_id, job->key, extract_cause_name(job->cause),
                  job->err.text);
+    }
 }
 
 // A done slot's result, from memory or from the journal.

@@ -161,9 +161,10 @@ static uint64_t chain_entry(Lister *l, const ExtractEntry *e)
     for (size_t i = 0; i < e->caption_count; i++)
         vc_str_putn(s, e->captions[i], strlen(e->captions[i]) + 1);
     const char *const more[] = {e->second_key, e->fields, e->concepts, e->second_concepts};
-    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
         if (more[i])
             vc_str_putn(s, more[i], strlen(more[i]) + 1);
+    }
     return vc_xxh3(s->data, s->len);
 }
 
@@ -218,12 +219,13 @@ static bool add_image(Lister *l, const ExtractEntry *e, const char *key, int64_t
     vc_bind_int(l->add_image, 1, l->source_id);
     vc_bind_text(l->add_image, 2, key);
     vc_bind_int(l->add_image, 3, e->problem ? EXTRACT_BAD_ENTRY : 0);
-    if (e->problem)
+    if (e->problem) {
         vc_bind_text(l->add_image, 4, e->problem);
-    else if (e->repaired)
+    } else if (e->repaired) {
         vc_bind_text(l->add_image, 4, "note: a caption had bytes that are not UTF-8; they became U+FFFD");
-    else
+    } else {
         vc_bind_null(l->add_image, 4);
+    }
     if (!vc_stmt_run(l->add_image, err))
         return false;
     *image_id = vc_db_last_id(l->ws->db);

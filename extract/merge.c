@@ -390,15 +390,16 @@ bool extract_merge(VcWorkspace *ws, const char *const *parts, size_t count, Extr
     bool ok = vc_db_exec(ws->db, "PRAGMA synchronous = FULL", err) && extract_list_prepare(ws, err);
     for (size_t i = 0; ok && i < count; i++) {
         const Merge m = {.ws = ws, .dir = parts[i], .link = link, .report = report};
-        if (vc_interrupted())
+        if (vc_interrupted()) {
             ok = vc_fail(err, VC_ERR_CANCELLED,
                          "interrupted; %" PRIu64 " parts are joined, run the same command to go "
                          "on",
                          report->parts);
-        else if (is_same(ws, parts[i]))
+        } else if (is_same(ws, parts[i])) {
             ok = vc_fail(err, VC_ERR_USAGE, "'%s' is the workspace that the others are joined into", parts[i]);
-        else
+        } else {
             ok = merge_part(&m, err);
+        }
     }
     const Merge m = {.ws = ws, .report = report};
     return ok && extract_index_captions(ws, err) &&

@@ -58,10 +58,11 @@ bool extract_sampler_open(ExtractSampler **out, VcWorkspace *ws, VcErr *err)
     ok = ok &&
          vc_db_prepare(ws->db, &s->add, "INSERT OR REPLACE INTO extract_sample VALUES(?, ?, ?, ?, ?, ?, ?)", err) &&
          vc_db_prepare(ws->db, &s->end, "UPDATE extract_run SET finished = ?2 WHERE run = ?1", err);
-    if (ok)
+    if (ok) {
         *out = s;
-    else
+    } else {
         extract_sampler_close(&s);
+    }
     return ok;
 }
 

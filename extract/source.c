@@ -16,9 +16,10 @@
 
 static bool among(const char *name, const char *const *names, unsigned *rank)
 {
-    for (*rank = 0; names[*rank]; ++*rank)
+    for (*rank = 0; names[*rank]; ++*rank) {
         if (strcasecmp(name, names[*rank]) == 0)
             return true;
+    }
     return false;
 }
 
@@ -166,11 +167,12 @@ static const char *guess_kind(const char *path, VcErr *err)
     const size_t line = strcspn(text, "\n");
     if (*text == '[')
         return "json";
-    if (*text == '{') // an object a line, or one over many lines
+    if (*text == '{') { // an object a line, or one over many lines
         return text[line] && strspn(text + line, " \r\n") < strlen(text + line) &&
                        text[line + strspn(text + line, " \r\n")] == '{'
                    ? "jsonl"
                    : "json";
+    }
     return memchr(text, '\t', line) || !memchr(text, ',', line) ? "tsv" : "csv";
 }
 
@@ -199,10 +201,11 @@ static bool open_file_source(ExtractSource *s, const char *path, const struct st
         return source_open_json(s, false, err);
     if (strcasecmp(kind, "tar") == 0)
         return source_open_tar(s, err);
-    if (strcasecmp(kind, "parquet") == 0)
+    if (strcasecmp(kind, "parquet") == 0) {
         return vc_fail(err, VC_ERR_USAGE,
                        "'%s': Parquet is not read; docs/building-datasets.md has the line that turns it into .jsonl.gz",
                        path);
+    }
     return vc_fail(err, VC_ERR_USAGE,
                    "'%s': unknown kind of source; a folder, .tsv, .csv, .jsonl, .json (each also .gz) or .tar is "
                    "expected; --input-format says what a file with another name is",
@@ -221,10 +224,11 @@ bool extract_source_open(ExtractSource **out, const char *path, const ExtractSou
     s->entry.replace = options->replace;
     s->entry.replacement = options->replacement;
     const bool folder = S_ISDIR(st.st_mode);
-    if (resolve(s, path, folder, err) && (folder ? source_open_folder(s, err) : open_file_source(s, path, &st, err)))
+    if (resolve(s, path, folder, err) && (folder ? source_open_folder(s, err) : open_file_source(s, path, &st, err))) {
         *out = s;
-    else
+    } else {
         extract_source_close(&s);
+    }
     return *out != NULL;
 }
 

@@ -43,19 +43,21 @@ static void put_replaced(const EntryBuilder *b, VcStr *out, const char *text, si
 void entry_key(EntryBuilder *b, const char *text, size_t n)
 {
     vc_str_clear(&b->key);
-    if (memchr(text, 0, n))
+    if (memchr(text, 0, n)) {
         entry_problem(b, "the image's name has a zero byte in it");
-    else
+    } else {
         put_replaced(b, &b->key, text, n);
+    }
 }
 
 void entry_second(EntryBuilder *b, const char *text, size_t n)
 {
     vc_str_clear(&b->second);
-    if (memchr(text, 0, n))
+    if (memchr(text, 0, n)) {
         entry_problem(b, "the second image's name has a zero byte in it");
-    else
+    } else {
         put_replaced(b, &b->second, text, n);
+    }
 }
 
 void entry_caption(EntryBuilder *b, const char *text, size_t n)
@@ -71,11 +73,12 @@ void entry_caption(EntryBuilder *b, const char *text, size_t n)
     b->starts = vc_grow(b->starts, &b->starts_cap, b->count + 1, sizeof *b->starts);
     b->starts[b->count++] = b->text.len;
     size_t repairs = vc_utf8_repair(&b->text, text, n);
-    for (size_t i = b->starts[b->count - 1]; i < b->text.len; i++)
+    for (size_t i = b->starts[b->count - 1]; i < b->text.len; i++) {
         if (b->text.data[i] == 0) { // would end the string for every C reader; a space keeps the words apart
             b->text.data[i] = ' ';
             repairs++;
         }
+    }
     b->repaired += repairs > 0;
     vc_str_putc(&b->text, 0);
 }

@@ -24,9 +24,10 @@ static bool is_entry(const char *root, const char *name)
     if (source_is_image_name(name))
         return true;
     const char *dot = strrchr(vc_path_base(name), '.');
-    for (size_t i = 0; dot && i < sizeof notes / sizeof *notes; i++)
+    for (size_t i = 0; dot && i < sizeof notes / sizeof *notes; i++) {
         if (strcasecmp(dot, notes[i]) == 0)
             return false;
+    }
     char *path = vc_path_join(root, name);
     FILE *f = fopen(path, "rbe");
     free(path);

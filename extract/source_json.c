@@ -129,11 +129,12 @@ static void use_list_item(ExtractSource *s, const Json *j, const VcJson *item)
     if (!o->image_col && !o->url_col && !o->caption_col && source_task_item(s, item))
         return;
     image_key(&s->options, b, item);
-    if (b->key.len == 0)
+    if (b->key.len == 0) {
         entry_problem(b, "%s %zu names no image: it has no text member '%s'", j->unit, b->number,
                       s->options.image_col ? s->options.image_col
                       : s->options.url_col ? s->options.url_col
                                            : "image");
+    }
     const VcJson *captions = named_member(item, s->options.caption_col, ROLE_CAPTION);
     add_captions(b, captions);
     source_caption_notes(s, item, captions);
@@ -246,10 +247,11 @@ static void use_item(ExtractSource *s, Json *j, const VcJson *item)
         use_vg_item(s, item);
         break;
     case KIND_COCO:
-        if (j->annotations)
+        if (j->annotations) {
             use_coco_annotation(s, j, item);
-        else
+        } else {
             use_coco_image(s, j, item);
+        }
     }
 }
 
@@ -297,10 +299,11 @@ static bool json_next(ExtractSource *s, ExtractEntry *entry, bool *more, VcErr *
     if (!*more)
         return true;
     entry_begin(&s->entry, number);
-    if (item)
+    if (item) {
         use_item(s, j, item);
-    else
+    } else {
         entry_problem(&s->entry, "%s%s", why.text, j->ended ? "; nothing after it can be read" : "");
+    }
     vc_json_destroy(&item);
     const size_t repaired = vc_json_stream_repaired(j->stream);
     if (repaired != j->repaired_before && s->entry.count)

@@ -140,18 +140,20 @@ static bool wanted_column(const Table *t, const char *option, const char *wanted
         return true;
     int64_t number;
     if (vc_parse_i64(wanted, &number)) {
-        if (number < 0 || (size_t)number >= t->count)
+        if (number < 0 || (size_t)number >= t->count) {
             return vc_fail(err, VC_ERR_USAGE, "%s %s: '%s' has %zu columns, numbered from 0", option, wanted, path,
                            t->count);
+        }
         *column = (int)number;
         return true;
     }
     size_t n;
-    for (size_t i = 0; header && i < t->count; i++)
+    for (size_t i = 0; header && i < t->count; i++) {
         if (strcasecmp(field(t, i, &n), wanted) == 0) {
             *column = (int)i;
             return true;
         }
+    }
     VcStr names = {0};
     for (size_t i = 0; i < t->count && i < 20; i++)
         vc_str_putf(&names, "%s'%.40s'", i ? ", " : "", field(t, i, &n));
@@ -168,12 +170,13 @@ static void guess_columns(Table *t)
     for (size_t i = 0; i < t->count; i++) {
         const char *text = field(t, i, &n);
         char *name = vc_strndup(text, source_key_length(text, n));
-        if (extract_is_url(text) && t->url < 0 && t->image < 0)
+        if (extract_is_url(text) && t->url < 0 && t->image < 0) {
             t->url = (int)i;
-        else if (source_is_image_name(name) && !strchr(name, ' ') && t->image < 0 && t->url < 0)
+        } else if (source_is_image_name(name) && !strchr(name, ' ') && t->image < 0 && t->url < 0) {
             t->image = (int)i;
-        else if (t->caption < 0)
+        } else if (t->caption < 0) {
             t->caption = (int)i;
+        }
         free(name);
     }
 }
@@ -186,9 +189,10 @@ static bool is_header(const Table *t, const ExtractSourceOptions *o)
     for (size_t i = 0; i < t->count; i++) {
         if (source_role(field(t, i, &n), &rank) != ROLE_NONE)
             return true;
-        for (size_t k = 0; k < 3; k++)
+        for (size_t k = 0; k < 3; k++) {
             if (wanted[k] && strcasecmp(field(t, i, &n), wanted[k]) == 0)
                 return true;
+        }
     }
     return false;
 }
@@ -214,9 +218,10 @@ static void keep_names(Table *t)
     for (size_t i = 0; i < t->count; i++) {
         size_t n;
         const char *name = field(t, i, &n);
-        for (size_t k = 0; k < i && *name; k++)
+        for (size_t k = 0; k < i && *name; k++) {
             if (strcmp(t->header.data + t->names[k], name) == 0)
                 name = "";
+        }
         t->names = vc_grow(t->names, &t->names_cap, i + 1, sizeof *t->names);
         t->names[t->name_count++] = t->header.len;
         vc_str_putn(&t->header, name, strlen(name) + 1);
@@ -243,11 +248,12 @@ static bool choose_columns(ExtractSource *s, Table *t, VcErr *err)
         t->url = -1;
     if (!o->caption_col && (t->caption == t->image || t->caption == t->url))
         t->caption = -1;
-    if (t->image < 0 && t->url < 0)
+    if (t->image < 0 && t->url < 0) {
         return vc_fail(err, VC_ERR_USAGE,
                        "'%s': cannot tell which column holds the image or its URL; name it with --image-col or "
                        "--url-col (a name or a number from 0)",
                        s->path);
+    }
     t->pending = !header;
     return true;
 }
@@ -343,14 +349,17 @@ bool source_open_table(ExtractSource *s, char separator, VcErr *err)
     s->reader = t;
     s->next = table_next;
     s->close = table_close;
-    if (getc(file) == 0xEF && getc(file) == 0xBB && getc(file) == 0xBF)
+    if (getc(file) == 0xEF && getc(file) == 0xBB && getc(file) == 0xBF) {
         t->at = 3;
-    else if (!ferror(file))
+    } else if (!ferror(file)) {
         rewind(file);
-    while (read_record(t))
-        if (!blank(t))
+    }
+    while (read_record(t)) {
+        if (!blank(t)) {
             return t->problem ? vc_fail(err, VC_ERR_FORMAT, "'%s' line %zu: %s", s->path, t->record_line, t->problem)
                               : choose_columns(s, t, err);
+        }
+    }
     if (ferror(file))
         return vc_input_fail(s->path, err);
     return true; // empty: the listing says so

@@ -76,9 +76,10 @@ static bool tar_next(ExtractSource *s, ExtractEntry *entry, bool *more, VcErr *e
             }
             if (r != ARCHIVE_OK && r != ARCHIVE_WARN) {
                 t->ended = true;
-                if (!any)
+                if (!any) {
                     entry_problem(&s->entry, "the tar is damaged after member %zu: %s", t->number - 1,
                                   archive_error_string(t->archive));
+                }
                 any = true;
                 break;
             }
@@ -141,9 +142,10 @@ static bool copy_unpacked(struct archive *a, VcAtomicFile *file, const char *pat
     size_t n;
     la_int64_t at;
     int r;
-    while ((r = archive_read_data_block(a, &data, &n, &at)) == ARCHIVE_OK && !vc_interrupted())
+    while ((r = archive_read_data_block(a, &data, &n, &at)) == ARCHIVE_OK && !vc_interrupted()) {
         if (fwrite(data, 1, n, file->file) != n)
             return vc_fail_errno(err, "cannot write '%s', where '%s' is unpacked", file->tmp, path);
+    }
     if (vc_interrupted())
         return vc_fail(err, VC_ERR_CANCELLED, "interrupted while '%s' was unpacked", path);
     // What is there of a file that was cut off is used: its members are listed, its end has a row of its own.
@@ -182,12 +184,12 @@ bool extract_tar_member(const char *path, int64_t offset, size_t max_bytes, uint
     struct archive_entry *e;
     bool ok = false;
     if (lseek(fd, (off_t)offset, SEEK_SET) < 0 || archive_read_open_fd(a, fd, 1 << 16) != ARCHIVE_OK ||
-        archive_read_next_header(a, &e) != ARCHIVE_OK)
+        archive_read_next_header(a, &e) != ARCHIVE_OK) {
         vc_fail(err, VC_ERR_IO, "'%s' at byte %lld: no member begins here (the file was changed)", path,
                 (long long)offset);
-    else if (archive_entry_size(e) < 0 || (uint64_t)archive_entry_size(e) > max_bytes)
+    } else if (archive_entry_size(e) < 0 || (uint64_t)archive_entry_size(e) > max_bytes) {
         vc_fail(err, VC_ERR_LIMIT, "%lld bytes are over the limit of %zu", (long long)archive_entry_size(e), max_bytes);
-    else {
+    } else {
         *n = (size_t)archive_entry_size(e);
         *bytes = vc_alloc(*n ? *n : 1, 1);
         ok = archive_read_data(a, *bytes, *n) == (la_ssize_t)*n ||

@@ -81,9 +81,10 @@ static bool unpack_sources(Stage *s, VcErr *err)
 
 static void remove_unpacked(const Stage *s)
 {
-    for (size_t i = 0; i < s->source_count; i++)
+    for (size_t i = 0; i < s->source_count; i++) {
         if (s->sources[i].unpacked)
             unlink(s->sources[i].root);
+    }
 }
 
 static void make_filter(Stage *s)
@@ -137,20 +138,22 @@ static bool fill_totals(Stage *s, VcErr *err)
 // The statuses that options->retry_failed speaks of, as an SQL list.
 static bool list_causes(const char *wanted, VcStr *out, VcErr *err)
 {
-    for (unsigned i = 0; !*wanted && extract_cause_at(i) != EXTRACT_OK; i++)
+    for (unsigned i = 0; !*wanted && extract_cause_at(i) != EXTRACT_OK; i++) {
         if (extract_cause_may_heal(extract_cause_at(i)))
             vc_str_putf(out, "%s%d", out->len ? ", " : "", extract_cause_at(i));
+    }
     while (*wanted) {
         const size_t n = strcspn(wanted, ",");
         char *name = vc_strndup(wanted, n);
         const ExtractCause cause = extract_cause_of(name);
         // An entry that names no image has nothing to try again, and twins are found anew each time anyway.
         const bool known = cause != EXTRACT_OK && cause != EXTRACT_BAD_ENTRY;
-        if (known)
+        if (known) {
             vc_str_putf(out, "%s%d", out->len ? ", " : "", cause);
-        else
+        } else {
             vc_fail(err, VC_ERR_USAGE, "--retry-failed: '%.60s' is no cause that can be tried again; see 'vicha stats'",
                     name);
+        }
         free(name);
         if (!known)
             return false;
