@@ -172,9 +172,10 @@ static int by_size(const void *a, const void *b)
 static void low_frequencies(float out[64], float small[SIDE][SIDE])
 {
     float basis[BASIS][SIDE], half[BASIS][SIDE];
-    for (int u = 0; u < BASIS; u++)
+    for (int u = 0; u < BASIS; u++) {
         for (int x = 0; x < SIDE; x++)
             basis[u][x] = (float)cos(pi * u * (2 * x + 1) / (2 * SIDE));
+    }
     for (int v = 0; v < BASIS; v++) {
         for (int x = 0; x < SIDE; x++) {
             half[v][x] = 0;
@@ -230,8 +231,9 @@ bool extract_looks_same(const ExtractMeasures *a, int width_a, int height_a, con
     const double aspect = (double)width_a * height_b / ((double)width_b * height_a);
     if (extract_hamming(a->phash, b->phash) > EXTRACT_NEAR_BITS || aspect > 1.03 || aspect < 1 / 1.03)
         return false;
-    for (size_t i = 0; i < sizeof a->colours; i++)
+    for (size_t i = 0; i < sizeof a->colours; i++) {
         if (abs(a->colours[i] - b->colours[i]) > EXTRACT_NEAR_COLOUR)
             return false;
+    }
     return true;
 }

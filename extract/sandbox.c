@@ -160,10 +160,11 @@ bool extract_sandbox_start(ExtractSandbox **out, const ExtractSandboxOptions *op
     ExtractSandbox *s = vc_calloc(1, sizeof *s);
     s->options = *options;
     s->thumbnail = thumbnail;
-    if (begin_process(s, err))
+    if (begin_process(s, err)) {
         *out = s;
-    else
+    } else {
         free(s);
+    }
     return *out == s;
 }
 

@@ -171,10 +171,11 @@ uint8_t *extract_scaler_row(ExtractScaler *s)
 // The source row at hand, as wide as the output.
 static void narrow(ExtractScaler *s, uint8_t *out)
 {
-    if (s->across)
+    if (s->across) {
         s->kernels->across(out, s->in, s->x.first, s->x.weights, s->x.taps, s->x.bits, s->out_width);
-    else
+    } else {
         memcpy(out, s->in, s->row_bytes);
+    }
 }
 
 static uint8_t *output_row(const ExtractScaler *s)

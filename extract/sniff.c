@@ -57,9 +57,10 @@ static ExtractCause name_foreign(Bytes b, VcErr *err)
         vc_fail(err, VC_ERR_FORMAT, "%s: only JPEG, PNG, GIF, WebP, TIFF, HEIF and AVIF are accepted", known[i].words);
         return EXTRACT_UNSUPPORTED;
     }
-    if (b.n > 2 && b.p[0] == 'P' && b.p[1] >= '1' && b.p[1] <= '7' && (b.p[2] == '\n' || b.p[2] == ' '))
+    if (b.n > 2 && b.p[0] == 'P' && b.p[1] >= '1' && b.p[1] <= '7' && (b.p[2] == '\n' || b.p[2] == ' ')) {
         return reject(EXTRACT_UNSUPPORTED, err,
                       "a PNM file: only JPEG, PNG, GIF, WebP, TIFF, HEIF and AVIF are accepted");
+    }
     if (b.n > 11 && memcmp(b.p + 4, "ftyp", 4) == 0)
         return reject(EXTRACT_NOT_IMAGE, err, "a video file instead of an image");
     if (starts(b, "\x1f\x8b", 2))
@@ -92,9 +93,10 @@ const char *extract_format_name(ExtractFormat format)
 
 const char *extract_format_mime(const char *mime)
 {
-    for (size_t i = 1; i < sizeof formats / sizeof *formats; i++)
+    for (size_t i = 1; i < sizeof formats / sizeof *formats; i++) {
         if (strcmp(formats[i].mime, mime) == 0)
             return formats[i].mime;
+    }
     return NULL;
 }
 
@@ -105,9 +107,10 @@ static ExtractFormat heif_brand(Bytes b)
         return EXTRACT_FORMAT_NONE;
     if (memcmp(b.p + 8, "avif", 4) == 0 || memcmp(b.p + 8, "avis", 4) == 0)
         return EXTRACT_FORMAT_AVIF;
-    for (size_t i = 0; i < sizeof brands / sizeof *brands; i++)
+    for (size_t i = 0; i < sizeof brands / sizeof *brands; i++) {
         if (memcmp(b.p + 8, brands[i], 4) == 0)
             return EXTRACT_FORMAT_HEIF;
+    }
     return EXTRACT_FORMAT_NONE;
 }
 

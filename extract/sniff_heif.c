@@ -28,9 +28,10 @@ static Bytes find_box(Bytes b, const char *wanted)
 {
     char type[4];
     Bytes payload;
-    for (size_t at = 0; next_box(b, &at, type, &payload);)
+    for (size_t at = 0; next_box(b, &at, type, &payload);) {
         if (memcmp(type, wanted, 4) == 0)
             return payload;
+    }
     return (Bytes){NULL, 0};
 }
 

@@ -55,7 +55,7 @@ static inline uint64_t area_bytes(uint64_t width, uint64_t height, uint64_t byte
 }
 
 // Orientation of an EXIF block that begins with its TIFF header: 1..8, 1 when it says nothing that can be used.
-int extract_exif_orientation(Bytes tiff);
+int extract_exif_orientation(Bytes b);
 
 // Each fills width, height and memory of *out, whose format is set.
 ExtractCause extract_sniff_jpeg(ExtractHeader *out, Bytes b, VcErr *err);

@@ -99,10 +99,12 @@ static ExtractCause read_scan(ExtractHeader *out, Frame *f, Bytes s, VcErr *err)
 // A picture that was cut between two scans and closed again decodes without a complaint, blurred or without a colour.
 static ExtractCause check_scans(const Frame *f, VcErr *err)
 {
-    for (uint32_t c = 0; c < f->components; c++)
-        for (unsigned k = 0; k < (c == 0 ? 64 : 1); k++)
+    for (uint32_t c = 0; c < f->components; c++) {
+        for (unsigned k = 0; k < (c == 0 ? 64 : 1); k++) {
             if (f->bits[c][k] != 0)
                 return reject(EXTRACT_TRUNCATED, err, "JPEG without its last scans");
+        }
+    }
     return EXTRACT_OK;
 }
 

@@ -43,9 +43,10 @@ static ExtractCause png_ihdr(ExtractHeader *out, const uint8_t *d, VcErr *err)
 static bool png_wanted(const uint8_t *chunk, uint32_t length)
 {
     static const char wanted[][5] = {"IHDR", "PLTE", "IDAT", "IEND", "tRNS", "gAMA", "cHRM", "sRGB", "eXIf"};
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         if (memcmp(chunk + 4, wanted[i], 4) == 0)
             return true;
+    }
     return memcmp(chunk + 4, "iCCP", 4) == 0 && length <= MAX_ICC_PACKED;
 }
 
@@ -53,9 +54,10 @@ static bool png_wanted(const uint8_t *chunk, uint32_t length)
 static bool png_crc_ok(const uint8_t *chunk, uint32_t length)
 {
     static const char checked[][5] = {"IHDR", "PLTE", "tRNS", "IDAT"};
-    for (size_t i = 0; i < sizeof checked / sizeof *checked; i++)
+    for (size_t i = 0; i < sizeof checked / sizeof *checked; i++) {
         if (memcmp(chunk + 4, checked[i], 4) == 0)
             return crc32_z(0, chunk + 4, (z_size_t)length + 4) == be32(chunk + 8 + length);
+    }
     return true;
 }
 

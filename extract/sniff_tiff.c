@@ -70,9 +70,10 @@ static bool read_entry(const Reader *r, Page *p, size_t at)
         break;
     case 258:
         p->bits = v;
-        for (uint32_t i = 1; i < f.count && i < 8; i++)
+        for (uint32_t i = 1; i < f.count && i < 8; i++) {
             if (value(r, &f, i) != v)
                 return false;
+        }
         break;
     case 259:
         p->compression = v;
@@ -187,9 +188,10 @@ ExtractCause extract_sniff_tiff(ExtractHeader *out, Bytes b, VcErr *err)
     if (b.n - ifd - 2 < 12 * (size_t)entries)
         return reject(EXTRACT_TRUNCATED, err, "TIFF ends inside its directory");
     Page p = {.bits = 1, .compression = 1, .samples = 1, .planar = 1, .format = 1, .photometric = 1};
-    for (uint32_t i = 0; i < entries; i++)
+    for (uint32_t i = 0; i < entries; i++) {
         if (!read_entry(&r, &p, ifd + 2 + 12 * (size_t)i))
             return reject(EXTRACT_UNSUPPORTED, err, "TIFF whose samples differ in size");
+    }
     if (p.width == 0 || p.height == 0 || p.width > INT32_MAX || p.height > INT32_MAX)
         return reject(EXTRACT_CORRUPT, err, "TIFF with an impossible width or height");
     const char *words = kind_not_read(&p);

@@ -63,10 +63,11 @@ static void scaled_size(int width, int height, const ExtractThumbnailOptions *o,
 {
     const int lesser = width < height ? width : height, greater = width < height ? height : width;
     double scale = 1;
-    if (o->fit == EXTRACT_FIT_SHORTEST || o->fit == EXTRACT_FIT_CROP)
+    if (o->fit == EXTRACT_FIT_SHORTEST || o->fit == EXTRACT_FIT_CROP) {
         scale = (double)o->size / lesser;
-    else if (o->fit == EXTRACT_FIT_PAD)
+    } else if (o->fit == EXTRACT_FIT_PAD) {
         scale = (double)o->size / greater;
+    }
     if (scale > 1)
         scale = 1;
     *w = (int)lround(width * scale);

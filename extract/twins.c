@@ -111,10 +111,11 @@ bool extract_twins_open(ExtractTwins **out, VcWorkspace *ws, ExtractDedup dedup,
         vc_db_exec(t->db, tables, err) && prepare_dedup(t, ws, err) &&
         vc_db_prepare(t->db, &t->measure, "INSERT OR REPLACE INTO image_measure VALUES(?, ?, ?, ?, ?, ?)", err) &&
         vc_db_prepare(t->db, &t->phash, "UPDATE image SET phash = ?2 WHERE image_id = ?1", err);
-    if (ok)
+    if (ok) {
         *out = t;
-    else
+    } else {
         extract_twins_close(&t);
+    }
     return ok;
 }
 

@@ -157,10 +157,11 @@ ExtractCause extract_vips_open(ExtractVipsReader **out, ExtractVipsInfo *info, E
         if (!r->region || r->image->Xsize != info->width || r->image->Ysize != info->height)
             cause = damaged(r->name, err);
     }
-    if (cause == EXTRACT_OK)
+    if (cause == EXTRACT_OK) {
         *out = r;
-    else
+    } else {
         extract_vips_destroy(&r);
+    }
     return cause;
 }
 
@@ -204,10 +205,11 @@ static VipsImage *tagged_copy(const uint8_t *rgb, int width, int height, bool gr
     VipsImage *raw = vips_image_new_from_memory(rgb, 3 * pixels, width, height, 3, VIPS_FORMAT_UCHAR), *out = NULL;
     if (!raw)
         return NULL;
-    if (gray)
+    if (gray) {
         vips_extract_band(raw, &out, 0, NULL);
-    else
+    } else {
         vips_copy(raw, &out, "interpretation", VIPS_INTERPRETATION_sRGB, NULL);
+    }
     g_object_unref(raw);
     if (!out)
         return NULL;
