@@ -6,6 +6,7 @@ static const CliCommand benches[] = {
     {"clip", bench_clip, "CLIP's image encoder, images/s"},
     {"text", bench_text, "CLIP's text encoder, texts/s"},
     {"extract", bench_extract, "images decoded, shrunk and encoded a second"},
+    {"db", bench_db, "the database: rows loaded a second, milliseconds a question"},
     {"gemm", bench_gemm, "matrix products, GFLOP/s"},
     {"loader", bench_loader, "training images made ready, images/s"},
     {"mine", bench_mine, "the best concepts of images, images/s"},

@@ -26,6 +26,7 @@ int cli_group(const char *group, const CliCommand *list, size_t count, const cha
 
 int bench_clip(int argc, char **argv);
 int bench_extract(int argc, char **argv);
+int bench_db(int argc, char **argv);
 int bench_gemm(int argc, char **argv);
 int bench_loader(int argc, char **argv);
 int bench_mine(int argc, char **argv);
