@@ -24,10 +24,10 @@
 #include "base/workspace.h"
 
 enum {
-    QUERY_MAX_LIMIT = 1000000,     // images a page
-    QUERY_RANKED_CAPTIONS = 20000, // matching captions that are still ranked by bm25
-    QUERY_CACHED_SETS = 32,        // sets of images an engine keeps (rows / 8 bytes each)
-    QUERY_MAX_TERMS = 256,         // concepts of all expressions together
+    QUERY_MAX_LIMIT = 1000000,    // images a page
+    QUERY_RANKED_CAPTIONS = 7000, // matching captions that are still ranked by bm25
+    QUERY_CACHED_SETS = 32,       // sets of images an engine keeps (rows / 8 bytes each)
+    QUERY_MAX_TERMS = 256,        // concepts of all expressions together
 };
 
 typedef struct QueryEngine QueryEngine;

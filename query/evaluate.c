@@ -3,11 +3,13 @@
 
 #include "base/mem.h"
 
+#include <float.h>
 #include <math.h>
 
 enum {
-    CHUNK = 4096,    // rows a scan computes at once: an array of scores is 16 KiB
-    PROBE_COST = 40, // rows that a scan passes in the time of one search
+    CHUNK = 4096,        // rows a scan computes at once: an array of scores is 16 KiB
+    ABSENT = -(1 << 20), // exact as a float
+    PROBE_COST = 40,     // rows that a scan passes in the time of one search
 };
 
 static const double one = 32767; // stored score of cosine 1
@@ -32,6 +34,8 @@ typedef struct {
     size_t depth, leaves;
     Selection *best;
     uint64_t *bits;
+    float least;  // the lowest value that holds
+    float wanted; // the lowest that can still get among the best
     EvaluationResult result;
 } Run;
 
@@ -133,6 +137,29 @@ static float probe(Node *node, size_t row)
     return best;
 }
 
+// The lowest finite value whose score is at least `least`: later comparisons are in single precision, and the same.
+static float lowest_value(double least)
+{
+    if (!(least > -FLT_MAX))
+        return -FLT_MAX;
+    float v = (float)(least * one);
+    while (v > -FLT_MAX && v / one >= least)
+        v = nextafterf(v, -INFINITY);
+    while (v / one < least)
+        v = nextafterf(v, INFINITY);
+    return v;
+}
+
+static void add_value(Run *run, size_t row, float value)
+{
+    double threshold = run->best->threshold;
+    selection_add(run->best, value / one, run->e->ids[row], (int64_t)row);
+    if (run->best->threshold > threshold) {
+        float least = lowest_value(run->best->threshold);
+        run->wanted = least > run->wanted ? least : run->wanted;
+    }
+}
+
 static bool is_allowed(const Evaluation *e, size_t row)
 {
     return !e->allowed || (e->allowed[row / 64] >> (row % 64) & 1);
@@ -141,14 +168,13 @@ static bool is_allowed(const Evaluation *e, size_t row)
 static void take(Run *run, size_t row, float value)
 {
     const Evaluation *e = run->e;
-    double score = value / one;
-    if (!(value > -INFINITY) || e->ids[row] < 0 || score < e->least)
+    if (!(value >= run->least) || e->ids[row] < 0)
         return;
     run->result.matched++;
     if (run->bits)
         run->bits[row / 64] |= UINT64_C(1) << (row % 64);
-    if (run->best)
-        selection_add(run->best, score, e->ids[row], (int64_t)row);
+    if (run->best && value >= run->wanted)
+        add_value(run, row, value);
 }
 
 static void probe_list(Run *run, Node *by)
@@ -179,18 +205,26 @@ static void scan_term(Node *node, size_t base, size_t n, float *out)
     const int16_t *scores = node->list.scores;
     int least = node->least;
     size_t span = base < node->list.span ? node->list.span - base : 0, dense = span < n ? span : n;
+    // Without a branch, for vector units: what is absent is first a number below all scores.
+    for (size_t i = 0; i < dense; i++) {
+        int score = scores[base + i], mask = -(score < least);
+        out[i] = (float)((score & ~mask) | (ABSENT & mask));
+    }
     for (size_t i = 0; i < dense; i++)
-        out[i] = scores[base + i] >= least ? (float)scores[base + i] : -INFINITY;
+        out[i] = out[i] > (float)ABSENT ? out[i] : -INFINITY;
     for (size_t i = dense; i < n; i++)
         out[i] = -INFINITY;
     if (!node->list.rows)
         return;
+    bool all = least <= POSTINGS_ABSENT + 1;
     const uint32_t *rows = node->list.rows;
     if (node->at < node->list.count && rows[node->at] < base)
         gallop(node, base);
     size_t at = node->at, count = node->list.count;
     // `row - base` wraps around for rows before the chunk: a damaged list writes nowhere else.
-    for (; at < count && rows[at] - base < n; at++)
+    for (; all && at < count && rows[at] - base < n; at++)
+        out[rows[at] - base] = scores[at];
+    for (; !all && at < count && rows[at] - base < n; at++)
         out[rows[at] - base] = scores[at] >= least ? (float)scores[at] : -INFINITY;
     node->at = at;
 }
@@ -232,31 +266,59 @@ static void mask_chunk(const Evaluation *e, size_t base, size_t n, float *values
     }
 }
 
-// Counts what holds and adds what may still get among the best: most blocks of 64 end after one look at their maximum.
-static void take_chunk(Run *run, size_t base, size_t n, const float *values)
+enum { BLOCK = 64, LANES = 16 }; // LANES: running maxima next to each other, for vector units
+
+static float block_maximum(const float *values)
+{
+    float m[LANES];
+    memcpy(m, values, sizeof m);
+    for (size_t i = LANES; i < BLOCK; i += LANES) {
+        for (size_t k = 0; k < LANES; k++)
+            m[k] = values[i + k] > m[k] ? values[i + k] : m[k];
+    }
+    for (size_t k = 0; k < 8; k++)
+        m[k] = m[k + 8] > m[k] ? m[k + 8] : m[k];
+    for (size_t k = 0; k < 4; k++)
+        m[k] = m[k + 4] > m[k] ? m[k + 4] : m[k];
+    float a = m[0] > m[1] ? m[0] : m[1], b = m[2] > m[3] ? m[2] : m[3];
+    return a > b ? a : b;
+}
+
+static size_t count_holding(const float *values, size_t n, float least)
+{
+    int holding = 0;
+    for (size_t i = 0; i < n; i++)
+        holding += values[i] >= least;
+    return (size_t)holding;
+}
+
+static void set_bits(const float *values, size_t n, float least, uint64_t *words)
+{
+    for (size_t i = 0; i < n; i += BLOCK) {
+        uint64_t word = 0;
+        for (size_t k = 0; k < BLOCK && i + k < n; k++)
+            word |= (uint64_t)(values[i + k] >= least) << k;
+        words[i / BLOCK] |= word;
+    }
+}
+
+// values: a whole CHUNK, -INFINITY behind the last row. Most blocks end after one look at their maximum: nothing in
+// them can still get among the best.
+static void take_chunk(Run *run, size_t base, float *values)
 {
     const Evaluation *e = run->e;
-    // The same comparison as take() makes, as a bound that is never too high.
-    float least = e->least > -INFINITY ? nextafterf((float)(e->least * one), -INFINITY) : -INFINITY;
-    for (size_t i = 0; i < n; i += 64) {
-        size_t end = i + 64 < n ? i + 64 : n;
-        float highest = -INFINITY;
-        int holding = 0;
-        for (size_t k = i; k < end; k++) {
-            highest = values[k] > highest ? values[k] : highest;
-            holding += values[k] > -INFINITY;
-        }
-        if (holding == 0 || highest < least)
+    size_t n = e->rows - base < CHUNK ? e->rows - base : CHUNK;
+    for (size_t k = 0; !e->whole && k < n; k++)
+        values[k] = e->ids[base + k] >= 0 ? values[k] : -INFINITY;
+    run->result.matched += (int64_t)count_holding(values, CHUNK, run->least);
+    if (run->bits)
+        set_bits(values, n, run->least, run->bits + base / 64);
+    for (size_t i = 0; run->best && i < n; i += BLOCK) {
+        if (block_maximum(values + i) < run->wanted)
             continue;
-        bool select = run->best && highest / one >= run->best->threshold;
-        if (!select && !run->bits && e->least == -INFINITY) {
-            for (size_t k = i; k < end; k++)
-                run->result.matched += values[k] > -INFINITY && e->ids[base + k] >= 0;
-            continue;
-        }
-        for (size_t k = i; k < end; k++) {
-            if (values[k] > -INFINITY)
-                take(run, base + k, values[k]);
+        for (size_t k = i; k < i + BLOCK; k++) {
+            if (values[k] >= run->wanted)
+                add_value(run, base + k, values[k]);
         }
     }
 }
@@ -282,13 +344,20 @@ static void scan_all(Run *run, Node *by)
         }
         if (e->allowed)
             mask_chunk(e, base, n, values);
-        take_chunk(run, base, n, values);
+        for (size_t i = n; i < CHUNK; i++)
+            values[i] = -INFINITY;
+        take_chunk(run, base, values);
     }
 }
 
 EvaluationResult query_evaluate(const Evaluation *e, Selection *best, uint64_t *bits)
 {
-    Run run = {.e = e, .best = best, .bits = bits, .memory = vc_arena_create("query evaluation")};
+    Run run = {.e = e,
+               .best = best,
+               .bits = bits,
+               .least = lowest_value(e->least),
+               .memory = vc_arena_create("query evaluation")};
+    run.wanted = run.least;
     run.result.scored = query_expression_scored(e->root);
     Node *by = NULL;
     if (e->root) {

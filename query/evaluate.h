@@ -18,6 +18,7 @@ typedef struct {
     const uint64_t *allowed; // a bit a row, NULL: all; bits behind `rows` are 0
     size_t allowed_count;    // set bits
     const int64_t *ids;      // [rows] image_id, -1: the row has no image (and is left out)
+    bool whole;              // no allowed row has id -1: counting needs no look at the ids
     double least;            // lowest score that is kept, -INFINITY: all
     enum { EVALUATE_AUTO, EVALUATE_SCAN, EVALUATE_PROBE } way; // tests set it
 } Evaluation;

@@ -76,6 +76,7 @@ static Evaluation evaluation(Question *q, const RowSet *allowed)
                         .allowed = allowed ? allowed->words : NULL,
                         .allowed_count = allowed ? allowed->count : 0,
                         .ids = s->ids,
+                        .whole = true, // rows without an image are dead, and not allowed
                         .least = -INFINITY};
 }
 

@@ -6,8 +6,9 @@
 
 #include <math.h>
 
-// Room for this many more than asked for: the best are picked out only when it is used up.
-enum { SPARE = 4096 };
+// Room for this many more than asked for: the best are picked out only when it is used up. Little, so that the
+// threshold rises early.
+enum { SPARE = 256 };
 
 void selection_begin(Selection *s, size_t limit)
 {
@@ -68,7 +69,7 @@ void selection_add(Selection *s, double score, int64_t id, int64_t row)
     Ranked r = {score, id, row};
     if (score < s->threshold || (s->has_after && !ranked_before(&s->after, &r)))
         return;
-    if (s->count == s->limit + SPARE)
+    if (s->count == s->limit + s->limit / 2 + SPARE)
         compact(s);
     s->items = vc_grow(s->items, &s->cap, s->count + 1, sizeof *s->items);
     s->items[s->count++] = r;

@@ -16,6 +16,7 @@ typedef struct {
     int64_t *ids;
     uint64_t *allowed;
     size_t allowed_count;
+    bool whole; // every row has an image
 } World;
 
 // Concept c is in about 1 of 3^(c/2) rows; scores are few, so that many are equal.
@@ -29,7 +30,8 @@ static World make_world(VcRng *rng, bool rising)
         w.ids[i] = (int64_t)(i * 3 + 7);
     if (!rising)
         vc_rng_shuffle(rng, w.ids, w.rows, sizeof *w.ids);
-    for (size_t i = 0; i < w.rows / 50; i++)
+    w.whole = vc_rng_below(rng, 2);
+    for (size_t i = 0; !w.whole && i < w.rows / 50; i++)
         w.ids[vc_rng_below(rng, w.rows)] = -1;
     size_t share = 1 + vc_rng_below(rng, 100);
     for (size_t i = 0; i < w.rows; i++) {
@@ -195,6 +197,7 @@ static void test_against_the_table(void **state)
                             .allowed = some ? w.allowed : NULL,
                             .allowed_count = some ? w.allowed_count : 0,
                             .ids = w.ids,
+                            .whole = w.whole,
                             .least = least ? 0.3 : -INFINITY};
             size_t n = judge_all(&w, &e, wanted);
             for (int way = EVALUATE_AUTO; way <= EVALUATE_PROBE; way++) {
