@@ -361,6 +361,11 @@ bool vc_db_prepare_one(VcDb *db, VcStmt **out, const char *sql, VcErr *err)
     }
     if (!handle)
         return vc_fail(err, VC_ERR_USAGE, "there is no SQL statement in '%.100s'", sql);
+    // VACUUM asks no authorizer when it is prepared.
+    if (!sqlite3_stmt_readonly(handle) || sqlite3_column_count(handle) == 0) {
+        sqlite3_finalize(handle);
+        return vc_fail(err, VC_ERR_USAGE, "SQL: only reading is allowed: '%.100s' gives no rows", sql);
+    }
     VcStmt *stmt = vc_alloc(1, sizeof *stmt);
     *stmt = (VcStmt){handle, db};
     *out = stmt;

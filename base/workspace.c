@@ -66,6 +66,12 @@ static const char schema_1[] =
     "  FROM run r LEFT JOIN model m USING(model_id);"
     "CREATE INDEX caption_image ON caption(image_id);";
 
+// Scripts from one schema to the next, each run in one transaction with its number. The first is schema_1 itself.
+static const char *const migrations[VC_SCHEMA_VERSION + 1] = {
+    // Rejected images that have a vector: every search leaves them out, and must not read all images to find them.
+    [2] = "CREATE INDEX image_rejected ON image(row) WHERE status < 0 AND row IS NOT NULL;",
+};
+
 static const char mining_indexes[] =
     "CREATE UNIQUE INDEX IF NOT EXISTS ic_concept ON image_concept(concept_id, image_id, score);"
     "CREATE INDEX IF NOT EXISTS ic_top ON image_concept(concept_id, score DESC, image_id);";
@@ -100,8 +106,7 @@ char *vc_workspace_path(const VcWorkspace *ws, const char *name)
 static bool create_schema(VcDb *db, VcErr *err)
 {
     char pragmas[128];
-    snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = %d;", VC_APPLICATION_ID,
-             VC_SCHEMA_VERSION);
+    snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = 1;", VC_APPLICATION_ID);
     VcStr created = {0};
     vc_str_putf(&created, "INSERT INTO meta VALUES('tool', 'vicha " VICHA_VERSION "'), ('created', '%lld')",
                 (long long)vc_unix_time());
@@ -113,6 +118,63 @@ static bool create_schema(VcDb *db, VcErr *err)
     return ok;
 }
 
+// A whole copy beside the database, under its final name when it is complete.
+static bool back_up(VcDb *db, int64_t version, VcErr *err)
+{
+    const char *off = getenv("VICHA_NO_BACKUP");
+    if (off && strcmp(off, "1") == 0)
+        return true;
+    VcStr path = {0}, tmp = {0};
+    VcStmt *stmt = NULL;
+    vc_str_putf(&path, "%s.schema-%lld", vc_db_path(db), (long long)version);
+    vc_str_putf(&tmp, "%s.tmp", path.data);
+    unlink(tmp.data); // of a run that was killed
+    bool ok = vc_db_prepare(db, &stmt, "VACUUM INTO ?1", err);
+    if (ok) {
+        vc_bind_text(stmt, 1, tmp.data);
+        ok = vc_stmt_run(stmt, err);
+    }
+    vc_stmt_finish(&stmt);
+    int fd = ok ? open(tmp.data, O_RDONLY | O_CLOEXEC) : -1;
+    ok = ok && (fd >= 0 || vc_fail_errno(err, "cannot open '%s'", tmp.data)) && vc_sync_file(fd, tmp.data, err);
+    if (fd >= 0)
+        close(fd);
+    if (ok && rename(tmp.data, path.data) != 0)
+        ok = vc_fail_errno(err, "cannot put '%s' in place", path.data);
+    ok = ok && vc_sync_parent(path.data, err);
+    if (ok) {
+        vc_info("the database goes from schema %lld to %d; a copy of it as it was is '%s'", (long long)version,
+                VC_SCHEMA_VERSION, path.data);
+    } else {
+        vc_prefix(err, "cannot copy the database before changing its schema (VICHA_NO_BACKUP=1 does without a copy)");
+        unlink(tmp.data);
+    }
+    vc_str_finish(&path);
+    vc_str_finish(&tmp);
+    return ok;
+}
+
+static bool migrate(VcDb *db, int64_t version, bool copy, VcErr *err)
+{
+    if (version < 1)
+        return vc_fail(err, VC_ERR_FORMAT, "'%s' has schema %lld, which no vicha made", vc_db_path(db),
+                       (long long)version);
+    if (copy && version < VC_SCHEMA_VERSION && !back_up(db, version, err))
+        return false;
+    for (int64_t to = version + 1; to <= VC_SCHEMA_VERSION; to++) {
+        char pragma[64];
+        snprintf(pragma, sizeof pragma, "PRAGMA user_version = %lld", (long long)to);
+        bool ok = vc_db_begin(db, err) && vc_db_exec(db, migrations[to], err) && vc_db_exec(db, pragma, err) &&
+                  vc_db_commit(db, err);
+        if (!ok) {
+            vc_db_rollback(db);
+            return vc_prefix(err, "cannot bring the database from schema %lld to %lld (it is as it was)",
+                             (long long)to - 1, (long long)to);
+        }
+    }
+    return true;
+}
+
 static bool check_version(VcDb *db, VcDbMode mode, VcErr *err)
 {
     int64_t id, version, tables;
@@ -121,7 +183,7 @@ static bool check_version(VcDb *db, VcDbMode mode, VcErr *err)
         !vc_db_int(db, "SELECT count(*) FROM sqlite_schema", 0, &tables, err))
         return false;
     if (id == 0 && version == 0 && tables == 0 && mode == VC_DB_CREATE)
-        return create_schema(db, err);
+        return create_schema(db, err) && migrate(db, 1, false, err);
     if (id != VC_APPLICATION_ID) {
         return vc_fail(err, VC_ERR_FORMAT,
                        "'%s' is not a vicha database (its application id is %lld, expected %d); choose another folder",
@@ -138,7 +200,7 @@ static bool check_version(VcDb *db, VcDbMode mode, VcErr *err)
         vc_warn("'%s' was written by a newer vicha (schema %lld, this program knows %d); it is only read",
                 vc_db_path(db), (long long)version, VC_SCHEMA_VERSION);
     }
-    return true;
+    return mode == VC_DB_READ || migrate(db, version, true, err);
 }
 
 // One writer at a time. The lock dies with the process, so a killed stage leaves nothing to clean up.

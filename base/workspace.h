@@ -6,7 +6,7 @@
 
 #include "base/db.h"
 
-enum { VC_SCHEMA_VERSION = 1, VC_APPLICATION_ID = 0x56434442 };
+enum { VC_SCHEMA_VERSION = 2, VC_APPLICATION_ID = 0x56434442 };
 
 typedef struct {
     char *dir; // as given, without a trailing '/'
@@ -16,6 +16,8 @@ typedef struct {
 
 // Opens `dir`/vicha.db. CREATE makes folder, database and schema when absent; READ and WRITE need them there.
 // A database with another application id, or made by a newer version (unless READ), is refused with a clear error.
+// An older schema is brought up to ours by WRITE and CREATE, after a copy was made as `dir`/vicha.db.schema-N (left out
+// where the environment has VICHA_NO_BACKUP=1); READ reads it as it is.
 // WRITE and CREATE take the workspace's writer lock (`dir`/vicha.lock, flock): a second writer is refused by name.
 bool vc_workspace_open(VcWorkspace *ws, const char *dir, VcDbMode mode, VcErr *err);
 void vc_workspace_close(VcWorkspace *ws);                         // a zeroed struct is allowed

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "extract/extract.h"
 #include "nn/nn.h"
+#include "query/query.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +28,8 @@ static const CliHelp help = {
     .details =
         "Prints a line a check: 'ok', 'advice' (it works, and could be better) or 'wrong', and what to do. Nothing is\n"
         "changed. Takes a few seconds, most of them to measure matrix products. With --json: \"check\", \"state\", "
-        "\"text\",\n\"mend\" and the check's figures, an object a line. The exit status is 1 when something is wrong.",
+        "\"text\",\n\"mend\" and the check's figures, an object a line. The exit status is 1 when something is wrong.\n"
+        "Where -w DIR is a workspace, it is read from end to end: database, shards, vectors, concepts, posting lists.",
     .example = "  vicha doctor -w DIR",
 };
 
@@ -399,9 +401,29 @@ static void check_disk(Doctor *d, const char *folder)
     vc_str_finish(&extra);
 }
 
+// ---- the workspace -------------------------------------------------------------------------------------------------
+
+static void say_check(void *ctx, QueryState state, const char *check, const char *text, const char *mend)
+{
+    static const State states[] = {[QUERY_WHOLE] = OK, [QUERY_MENDED] = ADVICE, [QUERY_BROKEN] = WRONG};
+    say(ctx, states[state], check, text, mend, NULL);
+}
+
+static void check_workspace(Doctor *d, const char *folder)
+{
+    char *db = vc_path_join(folder, "vicha.db");
+    VcErr err = {0};
+    if (vc_exists(db) && !query_check(folder, say_check, d, &err))
+        say(d, WRONG, "database", err.text, "go back to a copy", NULL);
+    free(db);
+}
+
 int cmd_doctor(int argc, char **argv)
 {
-    const CliOption options[] = {{0}};
+    bool machine = true;
+    const CliOption options[] = {{"machine", 0, CLI_FLAG, &machine, NULL,
+                                  "look at processor, BLAS and libraries (--no-machine: the workspace alone)", 0, 0},
+                                 {0}};
     CliContext ctx;
     VcErr err = {0};
     bool help_shown;
@@ -415,13 +437,16 @@ int cmd_doctor(int argc, char **argv)
         cli_context_finish(&ctx);
         return cli_error(&err);
     }
-    check_processor(&d);
-    const bool right = check_blas(&d);
-    check_environment(&d);
-    if (right)
-        check_speed(&d);
-    check_libraries(&d);
+    if (machine) {
+        check_processor(&d);
+        const bool right = check_blas(&d);
+        check_environment(&d);
+        if (right)
+            check_speed(&d);
+        check_libraries(&d);
+    }
     check_disk(&d, ctx.workspace);
+    check_workspace(&d, ctx.workspace);
     cli_context_finish(&ctx);
     return d.wrong ? CLI_FAILED : CLI_OK;
 }

@@ -5,6 +5,7 @@
 // Threads: as each header below says.
 #pragma once
 
+#include "query/check.h"
 #include "query/encoder.h"
 #include "query/engine.h"
 #include "query/expression.h"

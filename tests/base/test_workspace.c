@@ -96,6 +96,86 @@ static void test_refusals(void **state)
     free(path);
 }
 
+// What a schema 1 was: ours without what came later.
+static void make_old(void)
+{
+    VcWorkspace ws;
+    assert_ok(vc_workspace_open(&ws, folder, VC_DB_CREATE, err));
+    assert_ok(vc_db_exec(ws.db,
+                         "DROP INDEX image_rejected; PRAGMA user_version = 1;"
+                         "INSERT INTO source VALUES(1, 's', '/photos', NULL, 0);"
+                         "INSERT INTO image(image_id, row, source_id, key, status) VALUES(7, 3, 1, 'a.jpg', -30)",
+                         err));
+    vc_workspace_close(&ws);
+}
+
+static void test_migration(void **state)
+{
+    (void)state;
+    VcWorkspace ws;
+    VcDb *db;
+    int64_t v;
+    make_old();
+    char *copy = vc_path_join(folder, "vicha.db.schema-1");
+    // A reader changes nothing.
+    assert_ok(vc_workspace_open(&ws, folder, VC_DB_READ, err));
+    vc_workspace_close(&ws);
+    assert_false(vc_exists(copy));
+    assert_ok(vc_workspace_open(&ws, folder, VC_DB_WRITE, err));
+    assert_ok(vc_db_int(ws.db, "PRAGMA user_version", 0, &v, err));
+    assert_int_equal(v, VC_SCHEMA_VERSION);
+    assert_ok(vc_db_int(ws.db, "SELECT row FROM image INDEXED BY image_rejected WHERE status < 0 AND row IS NOT NULL",
+                        0, &v, err));
+    assert_int_equal(v, 3);
+    vc_workspace_close(&ws);
+    // The copy is the database as it was.
+    assert_ok(vc_db_open(&db, copy, VC_DB_READ, err));
+    assert_ok(vc_db_int(db, "PRAGMA user_version", 0, &v, err));
+    assert_int_equal(v, 1);
+    assert_ok(vc_db_int(db, "PRAGMA application_id", 0, &v, err));
+    assert_int_equal(v, VC_APPLICATION_ID);
+    assert_ok(vc_db_int(db, "SELECT count(*) FROM image WHERE key = 'a.jpg'", 0, &v, err));
+    assert_int_equal(v, 1);
+    vc_db_close(&db);
+    // Once is enough.
+    unlink(copy);
+    assert_ok(vc_workspace_open(&ws, folder, VC_DB_WRITE, err));
+    vc_workspace_close(&ws);
+    assert_false(vc_exists(copy));
+    free(copy);
+}
+
+static void test_failed_migration(void **state)
+{
+    (void)state;
+    VcWorkspace ws;
+    int64_t v;
+    make_old();
+    assert_ok(vc_workspace_open(&ws, folder, VC_DB_READ, err));
+    char *path = vc_strdup(vc_db_path(ws.db)), *copy = vc_path_join(folder, "vicha.db.schema-1");
+    vc_workspace_close(&ws);
+    VcDb *db;
+    assert_ok(vc_db_open(&db, path, VC_DB_WRITE, err));
+    assert_ok(vc_db_exec(db, "CREATE TABLE image_rejected(theirs)", err));
+    vc_db_close(&db);
+    assert_error(vc_workspace_open(&ws, folder, VC_DB_WRITE, err), "from schema 1 to 2 (it is as it was)");
+    assert_true(vc_exists(copy));
+    assert_ok(vc_db_open(&db, path, VC_DB_WRITE, err));
+    assert_ok(vc_db_int(db, "PRAGMA user_version", 0, &v, err));
+    assert_int_equal(v, 1);
+    assert_ok(vc_db_exec(db, "DROP TABLE image_rejected", err));
+    vc_db_close(&db);
+    // Without a copy where that is asked for.
+    unlink(copy);
+    setenv("VICHA_NO_BACKUP", "1", 1);
+    assert_ok(vc_workspace_open(&ws, folder, VC_DB_WRITE, err));
+    unsetenv("VICHA_NO_BACKUP");
+    vc_workspace_close(&ws);
+    assert_false(vc_exists(copy));
+    free(copy);
+    free(path);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -114,6 +194,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_create, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_views, setup, teardown),
-                                       cmocka_unit_test_setup_teardown(test_refusals, setup, teardown)};
+                                       cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_migration, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_failed_migration, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
