@@ -5,8 +5,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/plot.h"
 #include "base/str.h"
-#include "train/plot.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -162,7 +162,7 @@ bool train_metrics_plot(const char *run, const char *name, VcErr *err)
     if (ok) {
         Points c[CURVES] = {0};
         read_points(text, n, c);
-        const PlotSeries series[CURVES] = {
+        const VcPlotSeries series[CURVES] = {
             {"training loss", "#5b9bd5", c[LOSS].x, c[LOSS].y, c[LOSS].count, false, false, 0.45},
             {"training loss, smoothed", "#1f4e79", c[SMOOTH].x, c[SMOOTH].y, c[SMOOTH].count, false, false, 0},
             {"held-out loss", "#c0392b", c[EVAL_LOSS].x, c[EVAL_LOSS].y, c[EVAL_LOSS].count, true, false, 0},
@@ -171,8 +171,8 @@ bool train_metrics_plot(const char *run, const char *name, VcErr *err)
         };
         VcStr title = {0}, svg = {0};
         vc_str_putf(&title, "%s: loss while training", name);
-        const Plot plot = {title.data, "step", "loss", c[RECALL].count ? "recall at 10 (%)" : NULL, series, CURVES};
-        plot_svg(&svg, &plot);
+        const VcPlot plot = {title.data, "step", "loss", c[RECALL].count ? "recall at 10 (%)" : NULL, series, CURVES};
+        vc_plot_svg(&svg, &plot);
         ok = vc_write_file(to, svg.data, svg.len, err);
         vc_str_finish(&title);
         vc_str_finish(&svg);

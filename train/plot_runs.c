@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "train/plot.h"
+#include "base/plot.h"
 
 #include <math.h>
 
@@ -96,7 +96,7 @@ static char *label_of(const char *const *runs, size_t count, size_t i)
 
 static void draw(VcStr *out, const Run *runs, size_t count, const char *metric, bool recall)
 {
-    PlotSeries series[3 * TRAIN_MAX_PLOTTED];
+    VcPlotSeries series[3 * TRAIN_MAX_PLOTTED];
     size_t n = 0;
     bool any_recall = false, sparse = true;
     for (size_t i = 0; i < count; i++)
@@ -104,15 +104,15 @@ static void draw(VcStr *out, const Run *runs, size_t count, const char *metric, 
     for (size_t i = 0; i < count; i++) {
         const Run *r = &runs[i];
         if (sparse) {
-            series[n++] = (PlotSeries){r->label, colours[i], r->raw.x, r->raw.y, r->raw.count, true, false, 0};
+            series[n++] = (VcPlotSeries){r->label, colours[i], r->raw.x, r->raw.y, r->raw.count, true, false, 0};
         } else {
-            series[n++] = (PlotSeries){NULL, colours[i], r->raw.x, r->raw.y, r->raw.count, false, false, 0.2};
+            series[n++] = (VcPlotSeries){NULL, colours[i], r->raw.x, r->raw.y, r->raw.count, false, false, 0.2};
             series[n++] =
-                (PlotSeries){r->label, colours[i], r->smooth.x, r->smooth.y, r->smooth.count, false, false, 0};
+                (VcPlotSeries){r->label, colours[i], r->smooth.x, r->smooth.y, r->smooth.count, false, false, 0};
         }
         if (recall && r->recall.count > 0) {
             any_recall = true;
-            series[n++] = (PlotSeries){NULL, colours[i], r->recall.x, r->recall.y, r->recall.count, true, true, 0.6};
+            series[n++] = (VcPlotSeries){NULL, colours[i], r->recall.x, r->recall.y, r->recall.count, true, true, 0.6};
         }
     }
     VcStr title = {0};
@@ -122,8 +122,8 @@ static void draw(VcStr *out, const Run *runs, size_t count, const char *metric, 
     } else {
         vc_str_putf(&title, "%s of %zu runs%s", metric, count, dots);
     }
-    const Plot plot = {title.data, "step", metric, any_recall ? "recall at 10 (%)" : NULL, series, n};
-    plot_svg(out, &plot);
+    const VcPlot plot = {title.data, "step", metric, any_recall ? "recall at 10 (%)" : NULL, series, n};
+    vc_plot_svg(out, &plot);
     vc_str_finish(&title);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "train/plot.h"
+#include "base/plot.h"
 
 #include <math.h>
 
@@ -10,7 +10,7 @@ typedef struct {
     double low, high, step;
 } Axis;
 
-double plot_tick_step(double low, double high, int most)
+double vc_plot_tick_step(double low, double high, int most)
 {
     double span = high - low;
     if (!(span > 0) || most < 1)
@@ -25,11 +25,11 @@ double plot_tick_step(double low, double high, int most)
 }
 
 // Range of the finite values of one axis, widened to whole ticks.
-static Axis find_axis(const Plot *plot, bool x_axis, bool right)
+static Axis find_axis(const VcPlot *plot, bool x_axis, bool right)
 {
     double low = INFINITY, high = -INFINITY;
     for (size_t s = 0; s < plot->count; s++) {
-        const PlotSeries *series = &plot->series[s];
+        const VcPlotSeries *series = &plot->series[s];
         if (!x_axis && series->right != right)
             continue;
         for (size_t i = 0; i < series->count; i++) {
@@ -50,7 +50,7 @@ static Axis find_axis(const Plot *plot, bool x_axis, bool right)
         low -= 0.5;
         high += 0.5;
     }
-    Axis axis = {.step = plot_tick_step(low, high, MOST_TICKS)};
+    Axis axis = {.step = vc_plot_tick_step(low, high, MOST_TICKS)};
     axis.low = floor(low / axis.step + 1e-9) * axis.step;
     axis.high = x_axis ? high : ceil(high / axis.step - 1e-9) * axis.step;
     return axis;
@@ -131,7 +131,7 @@ static void put_x_ticks(VcStr *out, const Axis *axis)
     }
 }
 
-static void put_series(VcStr *out, const PlotSeries *series, const Axis *x_axis, const Axis *y_axis)
+static void put_series(VcStr *out, const VcPlotSeries *series, const Axis *x_axis, const Axis *y_axis)
 {
     double opacity = series->opacity > 0 ? series->opacity : 1;
     vc_str_putf(out, "<path fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" stroke-opacity=\"%.2f\" d=\"",
@@ -155,7 +155,7 @@ static void put_series(VcStr *out, const PlotSeries *series, const Axis *x_axis,
 }
 
 // One row between title and plot, where no curve runs.
-static void put_legend(VcStr *out, const Plot *plot)
+static void put_legend(VcStr *out, const VcPlot *plot)
 {
     double total = 0, x;
     for (size_t s = 0; s < plot->count; s++) {
@@ -164,7 +164,7 @@ static void put_legend(VcStr *out, const Plot *plot)
     }
     x = (WIDTH - total) / 2;
     for (size_t s = 0; s < plot->count; s++) {
-        const PlotSeries *series = &plot->series[s];
+        const VcPlotSeries *series = &plot->series[s];
         if (!series->label || series->count == 0)
             continue;
         vc_str_putf(out, "<line x1=\"%.1f\" y1=\"50\" x2=\"%.1f\" y2=\"50\" stroke=\"%s\" stroke-width=\"2\"/>\n", x,
@@ -176,7 +176,7 @@ static void put_legend(VcStr *out, const Plot *plot)
     }
 }
 
-void plot_svg(VcStr *out, const Plot *plot)
+void vc_plot_svg(VcStr *out, const VcPlot *plot)
 {
     Axis x_axis = find_axis(plot, true, false), left = find_axis(plot, false, false),
          right = find_axis(plot, false, true);

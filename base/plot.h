@@ -13,14 +13,14 @@ typedef struct {
     bool dots;      // marks with a thin line between them instead of a plain line
     bool right;     // belongs to the axis on the right
     double opacity; // 0 = opaque
-} PlotSeries;
+} VcPlotSeries;
 
 typedef struct {
     const char *title, *x_label, *y_label, *right_label; // right_label NULL: no axis on the right
-    const PlotSeries *series;
+    const VcPlotSeries *series;
     size_t count;
-} Plot;
+} VcPlot;
 
-void plot_svg(VcStr *out, const Plot *plot);
+void vc_plot_svg(VcStr *out, const VcPlot *plot);
 // Ticks: a step of 1, 2 or 5 times a power of ten that cuts [low, high] in at most `most` pieces.
-double plot_tick_step(double low, double high, int most);
+double vc_plot_tick_step(double low, double high, int most);
