@@ -47,6 +47,8 @@ int cmd_filter(int argc, char **argv);
 int cmd_concepts(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_outliers(int argc, char **argv);
+int cmd_report(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
 int cmd_merge(int argc, char **argv);
 int cmd_model(int argc, char **argv);

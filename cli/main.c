@@ -23,6 +23,8 @@ static const CliCommand commands[] = {
     {"outliers", cmd_outliers, "images that are like no other"},
     {"diff", cmd_diff, "how two workspaces, or two sources of one, differ"},
     {"export", cmd_export, "for other trainers and tools: ViCHA JSON, WebDataset, CSV, NumPy, MDS, Datasette"},
+    {"serve", cmd_serve, "the workspace as a web page on this machine"},
+    {"report", cmd_report, "one self-contained page about a workspace and its runs"},
     {"parse", cmd_parse, "captions to concepts, attributes and relations"},
     {"tokenize", cmd_tokenize, "token ids of lines of text"},
     {"embed", cmd_embed, "CLIP embeddings of texts or images"},

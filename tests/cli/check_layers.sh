@@ -18,12 +18,13 @@ allowed() {
     query) echo "base nn extract concepts query" ;;
     index) echo "base nn extract concepts index" ;;
     train) echo "base nn extract concepts index train" ;;
-    cli) echo "base nn extract concepts query index train cli" ;;
+    serve) echo "base nn extract concepts query serve" ;;
+    cli) echo "base nn extract concepts query serve index train cli" ;;
     demo) echo "base extract demo" ;;
     esac
 }
 
-for folder in base nn extract concepts query index train cli demo; do
+for folder in base nn extract concepts query serve index train cli demo; do
     for line in $(grep -rnoE --include='*.[ch]' '#include "[a-z_]+/[^"]+"' "$folder" | tr ' ' '@'); do
         file=${line%%:*}
         header=$(printf %s "$line" | sed 's/.*"\([^"]*\)".*/\1/')
@@ -43,7 +44,7 @@ done
 home() {
     pattern=$1
     shift
-    for file in $(grep -rlE --include='*.[ch]' "#include <$pattern" base nn extract concepts query index train cli demo || true); do
+    for file in $(grep -rlE --include='*.[ch]' "#include <$pattern" base nn extract concepts query serve index train cli demo || true); do
         case " $* " in
         *" $file "*) ;;
         *) complain "$file includes <$pattern...>: its home is $*" ;;
@@ -58,11 +59,12 @@ home archive extract/source_tar.c
 home cblas nn/gemm.c nn/blas_check.c
 home sqlite3 base/db.c
 home jansson base/json.c
+home microhttpd serve/http.c
 home openssl/ base/hash.c
 home xxhash base/hash.c
 
 # Calls with a better one of ours that the poison list cannot name, because system headers use the words.
-if grep -rnE --include='*.c' '\b(s?rand|exit|abort)\(' base nn extract concepts query index train |
+if grep -rnE --include='*.c' '\b(s?rand|exit|abort)\(' base nn extract concepts query serve index train |
     grep -vE '^base/(err|mem|cpu)\.c|_exit\('; then
     complain "the lines above: use base/rng.h instead of rand; only cli/ ends the program"
 fi
