@@ -101,7 +101,7 @@ static bool put_pairs(VcStr *out, VcDb *db, int64_t id, VcErr *err)
 {
     int64_t images, mined;
     if (!serve_db_int(db, "SELECT images FROM concept_stat WHERE concept_id = ?1", id, 0, &images, err) ||
-        !serve_db_int(db, "SELECT count(*) FROM image_concept WHERE rank = 0 AND ?1 = ?1", id, 0, &mined, err))
+        !serve_db_int(db, "SELECT sum(as_rank0) FROM concept_stat WHERE ?1 = ?1", id, 0, &mined, err))
         return false;
     VcStmt *stmt;
     if (!vc_db_prepare(db, &stmt,

@@ -41,6 +41,7 @@ bool serve_context_open(ServeContext **out, const ServeOptions *options, VcErr *
     ServeContext *ctx = vc_calloc(1, sizeof *ctx);
     pthread_mutex_init(&ctx->lock, NULL);
     pthread_mutex_init(&ctx->stats_lock, NULL);
+    pthread_mutex_init(&ctx->order_lock, NULL);
     pthread_cond_init(&ctx->freed, NULL);
     ctx->workspace = realpath(options->workspace, NULL);
     bool ok = ctx->workspace || vc_fail_errno(err, "cannot open the workspace '%s'", options->workspace);
@@ -69,9 +70,11 @@ void serve_context_close(ServeContext **out)
         free(ctx->vectors[i].vector);
     }
     free(ctx->stats);
+    free(ctx->order.starts);
     free(ctx->workspace);
     pthread_cond_destroy(&ctx->freed);
     pthread_mutex_destroy(&ctx->stats_lock);
+    pthread_mutex_destroy(&ctx->order_lock);
     pthread_mutex_destroy(&ctx->lock);
     free(ctx);
     *out = NULL;

@@ -16,7 +16,7 @@ enum {
     SERVE_MAX_ARGS = 128,
     SERVE_MAX_PAGE = 500,
     SERVE_VECTORS = 64,
-    SERVE_EXPORTS = 4,
+    SERVE_EXPORTS = 16,
     SERVE_RANKED_EXPORT = 100000
 };
 
@@ -69,6 +69,16 @@ typedef struct {
     uint64_t used;
 } ServeVector;
 
+// All images that are not rejected, by number (order.c).
+typedef struct {
+    bool made;
+    int64_t *starts, total, last; // starts: image_id of every ORDER_STEP-th; last: highest image_id when it was made
+    double at, cost;
+} ServeOrder;
+typedef struct {
+    int64_t total, start, pass; // from image_id `start` on, after passing over `pass` images
+} ServePlace;
+
 typedef struct {
     char *workspace; // absolute
     char stamp[17];  // names this workspace in addresses of pictures
@@ -80,6 +90,8 @@ typedef struct {
     size_t exports;
     VcPool *pool; // the encoder's
     QueryEncoder *encoder;
+    pthread_mutex_t order_lock;
+    ServeOrder order;
     pthread_mutex_t stats_lock;
     char *stats; // the last answer of /api/stats
     double stats_at, stats_cost;
@@ -128,6 +140,7 @@ typedef struct {
 } ServeQuestion;
 bool serve_question(ServeContext *ctx, ServeWorker *worker, const ServeRequest *request, ServeQuestion *question,
                     VcErr *err);
+bool serve_order_find(ServeContext *ctx, VcDb *db, int64_t offset, ServePlace *place, VcErr *err);
 void serve_question_finish(ServeQuestion *question);
 
 bool serve_get_info(ServeContext *, ServeWorker *, const ServeRequest *, ServeReply *, VcErr *);

@@ -102,7 +102,7 @@ class SearchBox {
     this.input.addEventListener("input", () => this.suggest());
     this.input.addEventListener("focus", () => this.suggest());
     this.input.addEventListener("keydown", (e) => this.key(e));
-    this.input.addEventListener("blur", () => setTimeout(() => this.close(), 150));
+    this.input.addEventListener("blur", () => setTimeout(() => document.activeElement === this.input || this.close(), 150));
   }
 
   leave() { if (this.stop) this.stop.abort(); }
@@ -119,7 +119,9 @@ class SearchBox {
     }
     const clear = made.length > 1 ? h("button", { class: "quiet", onclick: () => go(new URLSearchParams()) }, "Clear") : "";
     const like = info.vectors ? h("button", { class: "quiet optional", title: "Find images like a picture of yours (or drop it anywhere)", onclick: () => this.file.click() }, "By picture…") : "";
+    const typing = document.activeElement === this.input; // being moved takes the focus away
     this.box.replaceChildren(...made, this.input, clear, like, this.file, this.options);
+    if (typing) this.input.focus();
   }
 
   remove(key, value) {

@@ -94,6 +94,7 @@ export class Grid {
     this.draw(fast);
     clearTimeout(this.rest);
     this.rest = setTimeout(() => {
+      if (this.host.scrollTop !== this.last) return; // moved already: its event is still to come
       if (this.full > this.tall) {
         this.settle();
         this.draw();

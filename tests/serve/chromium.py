@@ -100,7 +100,7 @@ class Page:
         """Asks the page until the expression is true; its value."""
         end = time.monotonic() + self.limit
         while True:
-            value = self.eval(text)
+            value = self.eval(f"(() => {{ const v = ({text}); return v instanceof Node ? true : v; }})()")
             if value:
                 return value
             if time.monotonic() > end:
