@@ -217,16 +217,17 @@ NnVar *nn_attend(NnTape *t, NnVar *q, NnVar *k, NnVar *v, const NnAttentionHow *
     VC_ASSERT(how->heads > 0 && C % how->heads == 0 && q->shape.rank == 3 && keys->shape.rank == 3);
     VC_ASSERT(last_dim(keys) == ld && (!v || nn_shape_equal(&k->shape, &v->shape)));
     VC_ASSERT(how->source || keys->shape.dim[0] == q->shape.dim[0]);
+    const size_t head = C / how->heads; // divides: asserted above
     const NnAttention a = {.B = q->shape.dim[0],
                            .H = how->heads,
                            .Tq = q->shape.dim[1],
                            .Tk = keys->shape.dim[1],
-                           .D = C / how->heads,
+                           .D = head,
                            .ldq = k ? C : 3 * C,
                            .ldk = ld,
                            .ldv = ld,
                            .ldo = C,
-                           .scale = 1 / sqrt((double)(C / how->heads)),
+                           .scale = 1 / sqrt((double)head),
                            .key_mask = how->key_mask,
                            .causal = how->causal,
                            .source = how->source,

@@ -102,9 +102,10 @@ static void vicha_build(TrainModel *model)
     if (r->loss_mim > 0)
         build_decoder(model, v);
     v->temp = train_add(p, "", "temp", NN_SCALAR); // decays, as in the original
-    for (size_t i = 0; i < model->momentum.count; i++)
+    for (size_t i = 0; i < model->momentum.count; i++) {
         VC_ASSERT(model->momentum.count == v->twins && model->momentum.items[i].offset == p->items[i].offset &&
                   model->momentum.items[i].size == p->items[i].size);
+    }
 }
 
 static void init_linear(TrainModel *model, size_t w, size_t b, uint64_t seed)
