@@ -6,7 +6,6 @@
 #include "concepts/store.h"
 #include "concepts/vectors.h"
 
-
 // --- names -----------------------------------------------------------------------------------------------------------
 
 static bool lookup(VcWorkspace *ws, const char *sql, const char *text, int64_t *id, VcErr *err)
