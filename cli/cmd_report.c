@@ -37,14 +37,14 @@ int cmd_report(int argc, char **argv)
     bool ok = ctx.argc == 0 || vc_fail(&err, VC_ERR_USAGE, "unexpected argument '%s'", ctx.argv[0]);
     ok = ok && (out || vc_fail(&err, VC_ERR_USAGE, "say where the page goes: -o FILE.html"));
     ok = ok && serve_report(&report, out, &err) && vc_file_size(out, &size, &err);
-    if (ok && ctx.json) {
+    if (ok && out && ctx.json) {
         VcStr line = {0};
         vc_str_put(&line, "{\"file\": ");
         vc_str_put_json(&line, out, strlen(out), false);
         vc_str_putf(&line, ", \"bytes\": %llu}\n", (unsigned long long)size);
         fwrite(line.data, 1, line.len, stdout);
         vc_str_finish(&line);
-    } else if (ok && !ctx.quiet) {
+    } else if (ok && out && !ctx.quiet) {
         printf("%s  %.1f kB\n", out, (double)size / 1000);
     }
     free(runs.items);

@@ -120,13 +120,13 @@ static bool put_run(VcStr *out, ServeContext *ctx, const char *name, VcErr *err)
     VcStr metrics = {0}, recipe = {0};
     char *title = NULL;
     bool ok = run_path(&metrics, ctx, name, "metrics.jsonl", err) && run_path(&recipe, ctx, name, "recipe.json", err);
-    if (ok && access(recipe.data, R_OK) == 0) {
+    if (ok && access(vc_str_get(&recipe), R_OK) == 0) {
         serve_json_key(out, NULL);
         vc_str_putc(out, '{');
         serve_json_text(out, "run", name);
-        serve_json_int(out, "steps", recipe_steps(recipe.data, &title));
+        serve_json_int(out, "steps", recipe_steps(vc_str_get(&recipe), &title));
         serve_json_text(out, "title", title);
-        put_summary(out, metrics.data);
+        put_summary(out, vc_str_get(&metrics));
         vc_str_putc(out, '}');
     }
     free(title);
@@ -191,14 +191,14 @@ bool serve_get_run(ServeContext *ctx, ServeWorker *worker, const ServeRequest *r
     VcStr recipe = {0}, environment = {0};
     bool ok =
         run_path(&recipe, ctx, name, "recipe.json", err) && run_path(&environment, ctx, name, "environment.jsonl", err);
-    if (ok && access(recipe.data, R_OK) != 0)
+    if (ok && access(vc_str_get(&recipe), R_OK) != 0)
         ok = vc_fail(err, VC_ERR_USAGE, "there is no run '%.60s' in this workspace", name);
     if (ok) {
         VcStr *out = &reply->body;
         vc_str_putc(out, '{');
         serve_json_text(out, "run", name);
-        put_file(out, "recipe", recipe.data, false);
-        put_file(out, "environment", environment.data, true);
+        put_file(out, "recipe", vc_str_get(&recipe), false);
+        put_file(out, "environment", vc_str_get(&environment), true);
         vc_str_put(out, "}\n");
     } else {
         reply->status = 404;
@@ -223,11 +223,12 @@ bool serve_get_metrics(ServeContext *ctx, ServeWorker *worker, const ServeReques
         reply->status = 404;
         return false;
     }
-    bool ok = read_piece(path.data, from, MAX_METRICS_PIECE, &text, &info), restarted = ok && info.st_size < from;
+    bool ok = read_piece(vc_str_get(&path), from, MAX_METRICS_PIECE, &text, &info),
+         restarted = ok && info.st_size < from;
     if (restarted) {
         from = 0;
         vc_str_clear(&text);
-        ok = read_piece(path.data, 0, MAX_METRICS_PIECE, &text, &info);
+        ok = read_piece(vc_str_get(&path), 0, MAX_METRICS_PIECE, &text, &info);
     }
     if (!ok) {
         reply->status = 404;

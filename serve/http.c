@@ -259,25 +259,30 @@ static bool listen_at(int *out, const char *address, int64_t port, uint16_t *bou
 {
     struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
     struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    struct sockaddr_storage there = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } there = {.six = {0}};
     socklen_t size = sizeof there;
     bool is_six = inet_pton(AF_INET6, address, &six.sin6_addr) == 1;
-    if (!is_six && inet_pton(AF_INET, address, &four.sin_addr) != 1)
+    if (!is_six && inet_pton(AF_INET, address, &four.sin_addr) != 1) {
         return vc_fail(err, VC_ERR_USAGE, "--bind '%s' is not a numeric address such as 127.0.0.1, 0.0.0.0 or ::1",
                        address);
+    }
     int yes = 1, fd = socket(is_six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return vc_fail_errno(err, "cannot make a socket for '%s'", address);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     const struct sockaddr *name = is_six ? (const struct sockaddr *)&six : (const struct sockaddr *)&four;
     if (bind(fd, name, is_six ? sizeof six : sizeof four) != 0 || listen(fd, SOMAXCONN) != 0 ||
-        getsockname(fd, (struct sockaddr *)&there, &size) != 0) {
+        getsockname(fd, &there.any, &size) != 0) {
         vc_fail_errno(err, "cannot listen at %s port %lld%s", address, (long long)port,
                       errno == EADDRINUSE ? " (choose another with --port N, or --port 0 for any)" : "");
         close(fd);
         return false;
     }
-    *bound = ntohs(is_six ? ((struct sockaddr_in6 *)&there)->sin6_port : ((struct sockaddr_in *)&there)->sin_port);
+    *bound = ntohs(is_six ? there.six.sin6_port : there.four.sin_port);
     *out = fd;
     return true;
 }

@@ -101,7 +101,7 @@ typedef bool (*ServeHandler)(ServeContext *ctx, ServeWorker *worker, const Serve
                              VcErr *err);
 
 bool serve_context_open(ServeContext **out, const ServeOptions *options, VcErr *err);
-void serve_context_close(ServeContext **ctx);
+void serve_context_close(ServeContext **out);
 ServeWorker *serve_worker_take(ServeContext *ctx);
 void serve_worker_give(ServeContext *ctx, ServeWorker *worker);
 

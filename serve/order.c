@@ -52,7 +52,7 @@ bool serve_order_find(ServeContext *ctx, VcDb *db, int64_t offset, ServePlace *p
         o->cost = o->at - now;
     }
     *place = (ServePlace){.total = o->total, .start = INT64_MAX};
-    if (ok && offset < o->total) {
+    if (ok && o->starts && offset < o->total) {
         place->start = o->starts[offset / ORDER_STEP];
         place->pass = offset % ORDER_STEP;
     }

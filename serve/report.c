@@ -191,9 +191,10 @@ static bool put_examples(VcStr *out, VcWorkspace *ws, VcErr *err)
     vc_bind_int(stmt, 1, EXAMPLES);
     bool row = true, ok = true, first = true;
     while ((ok = vc_stmt_step(stmt, &row, err)) && row) {
-        if (first)
+        if (first) {
             vc_str_put(
                 out, "<h3>Examples</h3><div class=\"scroll\"><table><tr><th>Cause</th><th>What</th><th>Why</th></tr>");
+        }
         first = false;
         vc_str_putf(out, "<tr><td>%s</td><td>", extract_cause_name((int)vc_column_int(stmt, 0)));
         report_text(out, vc_column_text(stmt, 1));

@@ -92,7 +92,8 @@ void report_columns(VcStr *out, const char *title, const int64_t *bins, size_t c
     vc_str_putf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDE, HIGH);
     report_text(out, title);
     vc_str_put(out, "\">\n");
-    for (double v = 0; v <= most; v += tick) {
+    for (int k = 0; k * tick <= most; k++) {
+        double v = k * tick;
         double y = HIGH - BOTTOM - v / most * (HIGH - BOTTOM - TOP);
         vc_str_putf(out, "<path class=\"rule\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", LEFT,
                     y, WIDE, LEFT - 6, y + 4);
