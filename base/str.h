@@ -26,7 +26,7 @@ const char *vc_str_get(const VcStr *s); // never NULL
 void vc_str_put_json(VcStr *s, const char *text, size_t n, bool ascii);
 
 // Appends `text` as a CSV field: quoted where it must be (RFC 4180).
-void vc_str_put_csv(VcStr *s, const char *text);
+void vc_str_put_csv(VcStr *out, const char *text);
 
 bool vc_utf8_valid(const char *s, size_t n);
 // Decodes one code point at s (n > 0 bytes left). Returns its length 1..4, or 0 where the bytes are not valid UTF-8

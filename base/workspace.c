@@ -156,9 +156,10 @@ static bool back_up(VcDb *db, int64_t version, VcErr *err)
 
 static bool migrate(VcDb *db, int64_t version, bool copy, VcErr *err)
 {
-    if (version < 1)
+    if (version < 1) {
         return vc_fail(err, VC_ERR_FORMAT, "'%s' has schema %lld, which no vicha made", vc_db_path(db),
                        (long long)version);
+    }
     if (copy && version < VC_SCHEMA_VERSION && !back_up(db, version, err))
         return false;
     for (int64_t to = version + 1; to <= VC_SCHEMA_VERSION; to++) {

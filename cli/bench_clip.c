@@ -69,6 +69,7 @@ static void make_input(Bench *b, const BenchOptions *o, bool text)
     if (text) {
         const int32_t end = (int32_t)info->vocabulary - 1;
         const size_t prefix = (size_t)o->prefix;
+        VC_ASSERT(info->context > 0);
         b->ids = vc_alloc(b->batch * info->context, sizeof *b->ids);
         for (size_t i = 0; i < b->batch * info->context; i++) {
             const size_t place = i % info->context;

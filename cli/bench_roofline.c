@@ -143,10 +143,11 @@ static void draw(VcStr *s, const double peak[KINDS], double memory, Point points
                     across(0.25), up(memory * 0.25), across(ridge), up(peak[k]), WIDTH - 20, colours[k]);
         vc_str_putf(s, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" fill=\"%s\">%s %.0f</text>\n", WIDTH - 22,
                     up(peak[k]) - 5, colours[k], kind_names[k], peak[k]);
-        for (int l = 0; l < LAYERS; l++)
+        for (int l = 0; l < LAYERS; l++) {
             vc_str_putf(s, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"%s\"><title>%s %s: %.0f</title></circle>\n",
                         across(points[k][l].intensity), up(points[k][l].gops), colours[k], layers[l].name,
                         kind_names[k], points[k][l].gops);
+        }
     }
     vc_str_putf(s, "<text x=\"%.1f\" y=\"%.1f\">memory %.0f GB/s</text>\n</svg>\n", across(0.3), up(memory * 0.3) - 14,
                 memory);

@@ -23,7 +23,7 @@ static bool array_place(int64_t *index, int64_t *count, VcErr *err)
     *count = 1;
     if (!getenv("SLURM_ARRAY_TASK_ID") || !getenv("SLURM_ARRAY_TASK_COUNT"))
         return true;
-    int64_t id, first = 0, step = 1;
+    int64_t id = 0, first = 0, step = 1;
     if (!number("SLURM_ARRAY_TASK_ID", 0, &id, err) || !number("SLURM_ARRAY_TASK_COUNT", 1, count, err) ||
         (getenv("SLURM_ARRAY_TASK_MIN") && !number("SLURM_ARRAY_TASK_MIN", 0, &first, err)) ||
         (getenv("SLURM_ARRAY_TASK_STEP") && !number("SLURM_ARRAY_TASK_STEP", 1, &step, err)))
@@ -67,7 +67,7 @@ bool cli_rank(CliRank *out, VcErr *err)
         return false;
     if (ranks * elements > MOST) {
         return vc_fail(err, VC_ERR_USAGE, "the environment speaks of %lld processes; at most %d are understood",
-                       (long long)(ranks * elements), MOST);
+                       (long long)ranks * elements, MOST);
     }
     if (elements > 1)
         out->source = ranks > 1 ? "Slurm array of steps" : "Slurm array";

@@ -311,7 +311,7 @@ typedef int16_t Short8 __attribute__((vector_size(16)));
 // sum[width] of the weights of the features; at most 96 x 127 in size.
 static void score(const Table *t, const uint32_t *keys, size_t n, int16_t sum[WIDTH])
 {
-    uint32_t slots[CAPTION_MAX_FEATURES + 1];
+    uint32_t slots[CAPTION_MAX_FEATURES + 1] = {0};
     size_t known = find_known(t, keys, n, slots);
     Short8 low = {0}, high = {0};
     Byte8 row = {0};

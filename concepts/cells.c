@@ -116,6 +116,7 @@ static bool round_of_means(Build *b, uint64_t step, uint64_t sample, uint64_t tu
     uint64_t *counts = vc_calloc(b->cells, sizeof *counts);
     MineTop *top = compare_with_centres(b);
     bool ok = true;
+    VC_ASSERT(sample > 0);
     for (uint64_t at = 0; ok && at < sample; at += PIECE) {
         const size_t n = sample - at < PIECE ? (size_t)(sample - at) : PIECE;
         ok = assign(b, top, at * step, step, n, err);

@@ -18,9 +18,10 @@ static const uint32_t *keys_of(ClipWork *w, const ClipSequence *s, bool shares, 
         *ld = 3 * width;
         return w->qkv + s->first * 3 * width + width;
     }
-    for (size_t k = s->shared; k < s->length; k++)
+    for (size_t k = s->shared; k < s->length; k++) {
         memcpy(w->keys + k * 2 * width, w->qkv + (s->first + k - s->shared) * 3 * width + width,
                2 * width * sizeof *w->keys);
+    }
     *ld = 2 * width;
     return w->keys;
 }
@@ -117,14 +118,16 @@ static void attend_half(ClipWork *w, float *o, const uint32_t *q, const uint32_t
         for (size_t r = 0; r < queries; r += NN_STRIP) {
             const size_t rows = queries - r < NN_STRIP ? queries - r : NN_STRIP;
             const size_t seen = length - queries + r + 1, need = causal ? seen + rows - 1 : length;
-            for (size_t j = 0; j < need; j += NN_PANEL)
+            for (size_t j = 0; j < need; j += NN_PANEL) {
                 k->gemm_tile_bf16(h.s + j, h.padded, q + r * 3 * w->row_words + head * words, 3 * w->row_words, 1,
                                   h.keys + j * words, depth, rows, NN_PANEL, 1, 0);
+            }
             probabilities(k, &h, rows, length, seen, causal);
-            for (size_t d = 0; d < depth; d += NN_PANEL)
+            for (size_t d = 0; d < depth; d += NN_PANEL) {
                 k->gemm_tile_bf16(o + r * t->width + head * depth + d, t->width, h.p, h.padded / 2, 1,
                                   h.values + d * pairs, 2 * pairs, rows, depth - d < NN_PANEL ? depth - d : NN_PANEL, 1,
                                   0);
+            }
         }
     }
     vc_arena_release(w->nn.scratch, mark);

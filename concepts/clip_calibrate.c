@@ -32,7 +32,8 @@ static float *made_pixels(const ClipInfo *info)
                          noise = 0.1 + 0.1 * (double)i;
             const double phase = vc_rng_uniform(&rng) * 6.28;
             for (size_t k = 0; k < s * s; k++) {
-                const double wave = 0.5 + 0.4 * sin(fx * (double)(k % s) + fy * (double)(k / s) + phase);
+                const size_t row = k / s;
+                const double wave = 0.5 + 0.4 * sin(fx * (double)(k % s) + fy * (double)row + phase);
                 const double u = wave + noise * (vc_rng_uniform(&rng) - 0.5);
                 *at++ = ((float)(u < 0 ? 0 : u > 1 ? 1 : u) - info->mean[c]) / info->std[c];
             }
@@ -45,6 +46,7 @@ static float *made_pixels(const ClipInfo *info)
 static int32_t *made_ids(const ClipModel *m)
 {
     const size_t context = m->info.context, length = context < MADE_TOKENS ? context : MADE_TOKENS;
+    VC_ASSERT(context > 0);
     int32_t *ids = vc_alloc(MADE_TEXTS * context, sizeof *ids);
     const int32_t end = m->pool_id >= 0 ? m->pool_id : (int32_t)m->info.vocabulary - 1;
     VcRng rng;
@@ -144,9 +146,10 @@ static bool read_one(float **out, const NnSafetensors *st, const char *name, siz
     if (!nn_safetensors_load_f32(st, name, NN_SHAPE(count), *out, err))
         return false;
     for (size_t i = 0; i < count; i++) {
-        if (!((*out)[i] >= 0 && (*out)[i] < INFINITY))
+        if (!((*out)[i] >= 0 && (*out)[i] < INFINITY)) {
             return vc_fail(err, VC_ERR_FORMAT, "'%s' in '%s' has a value that is no magnitude", name,
                            nn_safetensors_path(st));
+        }
     }
     return true;
 }

@@ -99,10 +99,11 @@ static bool pack_block(const Packer *all, ClipPackedBlock *to, const ClipBlock *
     const size_t width = t->width, wide = t->mlp;
     const ClipLinear qkv[3] = {b->q, b->k, b->v};
     NnPackedPart q = part(b->q, width);
+    const size_t head = width / t->heads;
     const NnPackedPart kv[2] = {part(b->k, width), part(b->v, width)};
     const NnPackedPart o = part(b->o, width), fc1 = part(b->fc1, wide), fc2 = part(b->fc2, width);
     if (p->t->half)
-        q.factor = (float)(1 / sqrt((double)(width / t->heads))); // softmax sees it there alone
+        q.factor = (float)(1 / sqrt((double)head)); // softmax sees it there alone
     const float *inverse, *most = absmax;
     const float *columns = columns_of(p, most, qkv, 3, width, width, &inverse);
     to->norm1 = divide(p, b->norm1, inverse, width);

@@ -126,6 +126,7 @@ static void put_wide(ClipWork *w, size_t rows, const float *columns)
 // Rows at a time: blocks of equal size, whole strips but for the last.
 static size_t mlp_rows(size_t rows)
 {
+    VC_ASSERT(rows > 0);
     const size_t blocks = (rows + CLIP_MLP_ROWS - 1) / CLIP_MLP_ROWS, each = (rows + blocks - 1) / blocks;
     return (each + NN_STRIP - 1) / NN_STRIP * NN_STRIP;
 }

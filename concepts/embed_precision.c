@@ -219,9 +219,10 @@ static bool compare(const Sample *s, const uint8_t hash[32], ClipPrecision *pick
             fastest = rate;
             *picked = p;
         }
-        if (ok && at < room)
+        if (ok && at < room) {
             at += (size_t)snprintf(why + at, room - at, "%s %s %.1f %% at %.1f images/s", p == CLIP_FP32 ? "" : ",",
                                    clip_precision_name(p), 100.0 * (double)same / (double)s->images, rate);
+        }
     }
     if (ok && at < room)
         snprintf(why + at, room - at, "; %s is the fastest with at least 99 %%", clip_precision_name(*picked));

@@ -186,10 +186,11 @@ static bool read_workspace(VocabularyCounter *counter, const char *path, bool co
             vc_sha256_add(sha, text, strlen(text) + 1);
             vc_sha256_add(sha, &count, sizeof count);
         }
-        if (counted)
+        if (counted) {
             vocabulary_counter_add_times(counter, text, strlen(text), k, count);
-        else if (!vocabulary_counter_has(counter, text, strlen(text)))
+        } else if (!vocabulary_counter_has(counter, text, strlen(text))) {
             vocabulary_counter_add(counter, text, strlen(text), k);
+        }
         rows++;
     }
     vc_stmt_finish(&stmt);

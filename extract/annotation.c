@@ -74,10 +74,11 @@ bool extract_annotations_add(ExtractAnnotations *a, int64_t first_caption, int64
         return false;
     vc_bind_int(a->add, 1, first_caption);
     vc_bind_int(a->add, 2, (int64_t)e->caption_count);
-    if (second_image)
+    if (second_image) {
         vc_bind_int(a->add, 3, second_image);
-    else
+    } else {
         vc_bind_null(a->add, 3);
+    }
     vc_bind_text(a->add, 4, e->shape);
     vc_bind_text(a->add, 5, e->fields);
     return vc_stmt_run(a->add, err);

@@ -138,10 +138,11 @@ static size_t on_header(char *line, size_t size, size_t count, void *user)
                  {"X-Error-Message", &r->message, false}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (strlen(texts[i].name) == name && strncasecmp(line, texts[i].name, name) == 0) {
-            if (texts[i].etag)
+            if (texts[i].etag) {
                 keep_etag(texts[i].out, value, n);
-            else
+            } else {
                 keep(texts[i].out, value, n);
+            }
         }
     }
     if (name == 13 && strncasecmp(line, "X-Linked-Size", name) == 0)

@@ -284,7 +284,7 @@ static bool link_shard(const Merge *m, const char *from, const char *to, VcErr *
         return vc_copy_file(from, to, err);
     char *target = realpath(from, NULL);
     bool ok = target || vc_fail_errno(err, "cannot find the shard '%s'", from);
-    if (ok && (m->link == EXTRACT_LINK_HARD ? link(target, to) : symlink(target, to)) != 0) {
+    if (target && (m->link == EXTRACT_LINK_HARD ? link(target, to) : symlink(target, to)) != 0) {
         vc_fail_errno(err, "cannot link '%s' to '%s'", from, to);
         ok = vc_prefix(err, errno == EXDEV ? "another file system (use --link soft or --link copy)" : "merging");
     }

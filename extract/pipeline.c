@@ -154,10 +154,11 @@ static void on_fetched(void *ctx, void *ticket, ExtractFetched *fetched)
         job->cause = EXTRACT_EMPTY; // a body of no bytes
         vc_fail(&job->err, VC_ERR_FORMAT, "no bytes at all");
     }
-    if (job->cancelled || job->cause != EXTRACT_OK)
+    if (job->cancelled || job->cause != EXTRACT_OK) {
         put_done(p, job);
-    else
+    } else {
         VC_ASSERT(vc_queue_put(p->to_decode, job));
+    }
 }
 
 // --- the caller's side
@@ -192,15 +193,17 @@ bool extract_pipeline_start(ExtractPipeline **out, const ExtractOptions *options
     p->sandboxes = vc_calloc(options->jobs, sizeof *p->sandboxes);
     bool ok = start_sandboxes(p, err) && start_fetcher(p, err);
     while (ok && p->decoder_count < options->jobs) {
-        if (pthread_create(&p->decoders[p->decoder_count], NULL, decoder_main, p) != 0)
+        if (pthread_create(&p->decoders[p->decoder_count], NULL, decoder_main, p) != 0) {
             ok = vc_fail(err, VC_ERR_IO, "cannot start %zu decoder threads; try a smaller --jobs", options->jobs);
-        else
+        } else {
             p->decoder_count++;
+        }
     }
-    if (ok)
+    if (ok) {
         *out = p;
-    else
+    } else {
         extract_pipeline_stop(&p);
+    }
     return ok;
 }
 

@@ -35,10 +35,11 @@ bool extract_reader_open(ExtractReader **out, const VcWorkspace *ws, VcErr *err)
     const bool ok =
         vc_workspace_open(&r->ws, ws->dir, VC_DB_READ, err) &&
         vc_db_prepare(r->ws.db, &r->find, "SELECT shard, offset, bytes FROM image_file WHERE image_id = ?", err);
-    if (ok)
+    if (ok) {
         *out = r;
-    else
+    } else {
         extract_reader_close(&r);
+    }
     return ok;
 }
 
@@ -112,9 +113,10 @@ bool extract_reader_read(ExtractReader *r, int64_t image_id, uint8_t **bytes, si
         return false;
     uint8_t *data = vc_alloc((size_t)size, 1);
     bool ok = read_at(fd, data, (size_t)size, offset, shard, err);
-    if (ok && (size < 2 || data[0] != 0xFF || data[1] != 0xD8))
+    if (ok && (size < 2 || data[0] != 0xFF || data[1] != 0xD8)) {
         ok = vc_fail(err, VC_ERR_FORMAT, "image %" PRId64 " in shard %05" PRId64 " is no JPEG: the shard was changed",
                      image_id, shard);
+    }
     if (!ok) {
         free(data);
         return false;
@@ -129,9 +131,10 @@ void extract_reader_close(ExtractReader **reader)
     if (!reader || !*reader)
         return;
     ExtractReader *r = *reader;
-    for (size_t i = 0; i < OPEN_SHARDS; i++)
+    for (size_t i = 0; i < OPEN_SHARDS; i++) {
         if (r->open[i].fd >= 0)
             close(r->open[i].fd);
+    }
     vc_stmt_finish(&r->find);
     vc_workspace_close(&r->ws);
     free(r);

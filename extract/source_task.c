@@ -29,9 +29,10 @@ static void put_caption(EntryBuilder *b, const VcJson *value)
 
 static bool among(const char *key, const char *const *names)
 {
-    for (; *names; names++)
+    for (; *names; names++) {
         if (strcmp(key, *names) == 0)
             return true;
+    }
     return false;
 }
 
@@ -60,9 +61,10 @@ static void put_concepts(VcStr *out, const VcJson *list)
     vc_str_clear(out);
     if (!vc_json_is_array(list))
         return;
-    for (size_t i = 0; i < vc_json_length(list); i++)
+    for (size_t i = 0; i < vc_json_length(list); i++) {
         if (!vc_json_is_string(vc_json_item(list, i)))
             return;
+    }
     vc_json_put(out, list);
 }
 
@@ -140,10 +142,11 @@ void source_caption_notes(ExtractSource *s, const VcJson *item, const VcJson *ca
     EntryBuilder *b = &s->entry;
     put_fields(&b->fields, item, kept, false);
     put_concepts(&b->concepts, vc_json_member(item, "kwords"));
-    if (vc_json_is_array(captions))
+    if (vc_json_is_array(captions)) {
         b->shape = "captions";
-    else if (b->fields.len)
+    } else if (b->fields.len) {
         b->shape = "caption";
+    }
 }
 
 void source_image_number(ExtractSource *s, const VcJson *number)

@@ -56,7 +56,7 @@ void extract_tar_put(VcStr *out, int64_t image_id, const char *suffix, const voi
     memset(h + 148, ' ', 8);
     h[156] = '0';
     memcpy(h + 257, "ustar", 6);
-    memcpy(h + 263, "00", 2);
+    memcpy(h + 263, "00", 2); // NOLINT(bugprone-not-null-terminated-result): the field has no room for one
     unsigned sum = 0;
     for (size_t i = 0; i < BLOCK; i++)
         sum += (unsigned char)h[i];
@@ -179,16 +179,18 @@ bool extract_store_open(ExtractStore **out, VcWorkspace *ws, const ExtractStoreO
                        err) &&
          vc_db_prepare(ws->db, &open_shard, "SELECT shard, bytes, images FROM shard WHERE finished = 0", err) &&
          vc_stmt_step(open_shard, &row, err);
-    if (ok && row)
+    if (ok && row) {
         set_open_shard(s, vc_column_int(open_shard, 0), (uint64_t)vc_column_int(open_shard, 1),
                        (uint64_t)vc_column_int(open_shard, 2));
+    }
     vc_stmt_finish(&open_shard);
     if (ok && row)
         ok = recover(s, err);
-    if (ok)
+    if (ok) {
         *out = s;
-    else
+    } else {
         extract_store_close(&s);
+    }
     return ok;
 }
 

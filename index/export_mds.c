@@ -93,10 +93,11 @@ static bool write_rows(IndexWriter *w, VcWorkspace *ws, ConceptsRows *rows, Conc
 static void put_setting(VcStr *out, const char *name, const char *value)
 {
     vc_str_putf(out, ", \"%s\": ", name);
-    if (value)
+    if (value) {
         vc_str_put_json(out, value, strlen(value), false);
-    else
+    } else {
         vc_str_put(out, "null");
+    }
 }
 
 bool index_export_mds(VcWorkspace *ws, const ConceptsSelection *o, const char *dir, uint64_t size_limit,

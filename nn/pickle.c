@@ -170,8 +170,10 @@ static bool collect(NnPickleMachine *m, size_t first, NnPickleKind kind)
 
 static bool take(NnPickleMachine *m, size_t n, const uint8_t **bytes)
 {
-    if (n > (size_t)(m->end - m->at))
-        return nn_pickle_broken(m, "it ends in the middle of an operation");
+    if (n > (size_t)(m->end - m->at)) {
+        nn_pickle_broken(m, "it ends in the middle of an operation");
+        return false;
+    }
     *bytes = m->at;
     m->at += n;
     return true;
@@ -180,7 +182,7 @@ static bool take(NnPickleMachine *m, size_t n, const uint8_t **bytes)
 static bool take_uint(NnPickleMachine *m, size_t n, uint64_t *out)
 {
     const uint8_t *p = NULL;
-    if (!take(m, n, &p) || !p)
+    if (!take(m, n, &p))
         return false;
     *out = 0;
     for (size_t i = 0; i < n; i++)
@@ -526,7 +528,7 @@ bool nn_pickle_read(NnPickle *out, const uint8_t *data, size_t n, const char *pa
         ok = ok && (stopped || step(&m, *op));
     }
     ok = ok && ((m.depth == 1 && m.mark_count == 0) || nn_pickle_broken(&m, "it ends with other than one value"));
-    if (ok)
+    if (ok && m.stack)
         out->root = m.stack[0];
     free(m.stack);
     free(m.marks);

@@ -109,9 +109,10 @@ static void multiply(const Round *r, const Task *t, size_t at, size_t depth)
     const nn_real *a = p->a + t->row * step_row + at * step_term;
     const int add = p->add || p->bias || at > 0;
     const size_t strip = NN_STRIP * words_of(r, depth);
-    for (size_t i = 0; i < t->rows && r->half; i += NN_STRIP)
+    for (size_t i = 0; i < t->rows && r->half; i += NN_STRIP) {
         pack(r, word_at(t->strips, i / NN_STRIP * strip), NN_STRIP, a + i * step_row, p->lda, p->ta == NN_PLAIN,
              least(NN_STRIP, t->rows - i), depth);
+    }
     for (size_t j = t->first; j < t->last; j++) {
         const size_t column = r->column + j * NN_PANEL, columns = least(NN_PANEL, r->column + r->width - column);
         void *panel = r->local ? t->panel : word_at(r->panels, (j * r->words + words_of(r, at)) * NN_PANEL);
@@ -120,9 +121,10 @@ static void multiply(const Round *r, const Task *t, size_t at, size_t depth)
         nn_real *c = p->c + t->row * p->ldc + column;
         if (!r->half)
             r->kernels->gemm_tile(c, p->ldc, a, step_row, step_term, panel, depth, t->rows, columns, 1, add);
-        for (size_t i = 0; i < t->rows && r->half; i += NN_STRIP)
+        for (size_t i = 0; i < t->rows && r->half; i += NN_STRIP) {
             r->kernels->gemm_tile_bf16(c + i * p->ldc, p->ldc, word_at(t->strips, i / NN_STRIP * strip), 1, NN_STRIP,
                                        panel, depth, least(NN_STRIP, t->rows - i), columns, 1, add);
+        }
     }
 }
 

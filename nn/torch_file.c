@@ -298,9 +298,10 @@ static bool find_root(Reader *r)
                        "torch.save(torch.jit.load(FILE).state_dict(), \"weights.pth\")",
                        path);
     }
-    if (big)
+    if (big) {
         return vc_fail(r->err, VC_ERR_FORMAT, "'%s' was written on a big-endian machine: save it again on this one",
                        path);
+    }
     return true;
 }
 

@@ -128,7 +128,7 @@ bool query_encode(QueryEncoder *encoder, QueryEngine *engine, const QueryPrompt 
     }
     pthread_mutex_unlock(&encoder->lock);
     double length = 0;
-    for (size_t k = 0; ok && k < *dim; k++)
+    for (size_t k = 0; ok && sum && k < *dim; k++)
         length += (double)sum[k] * sum[k];
     if (ok && !(length > 1e-12))
         ok = vc_fail(err, VC_ERR_USAGE, "the texts and pictures cancel each other out");

@@ -454,7 +454,7 @@ bool query_run(QueryEngine *engine, const QueryRequest *request, QueryPage *page
         vc_db_rollback(engine->ws.db);
     }
     QueryPart *parts = vc_arena_alloc(page->memory, page->part_count + 1, sizeof *parts);
-    if (page->part_count > 0)
+    if (q.parts)
         memcpy(parts, q.parts, page->part_count * sizeof *parts);
     free(q.parts);
     page->parts = parts;

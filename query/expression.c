@@ -66,7 +66,6 @@ static bool advance(Parser *p)
         kind = LEAST;
         end = at + 2;
     } else if (at < p->n) {
-        kind = WORD;
         while (is_word(p, end))
             end++;
         size_t n = end - at;
@@ -166,6 +165,7 @@ static bool read_item(Parser *p, QueryNode **out)
     if (p->token.kind == NOT_WORD) {
         QueryNode *inner = NULL;
         ok = advance(p) && read_item(p, &inner);
+        ok = ok && inner;
         if (ok && inner->kind == QUERY_NOT) { // twice is not at all
             *out = inner->children[0];
         } else if (ok) {

@@ -180,9 +180,10 @@ static bool put(Output *out, const Ranked *r, bool *more)
 static void put_sources(VcStr *sql, const Question *q)
 {
     size_t n = q->request->filter.sources.count;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         vc_str_putf(sql, "%s%lld%s", i ? ", " : " AND i.source_id IN (", (long long)q->source_ids[i],
                     i + 1 == n ? ")" : "");
+    }
 }
 
 static bool prepare_ids(Question *q, Rest *rest, VcStmt **stmt)

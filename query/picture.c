@@ -27,9 +27,10 @@ static bool find_file(VcWorkspace *ws, int64_t image_id, int64_t *shard, int64_t
     vc_stmt_finish(&stmt);
     if (ok && !row)
         return vc_fail(err, VC_ERR_USAGE, "the workspace has no picture of image %lld", (long long)image_id);
-    if (ok && (*offset < 0 || *bytes < 1 || *bytes > MOST_BYTES || *shard < 0))
+    if (ok && (*offset < 0 || *bytes < 1 || *bytes > MOST_BYTES || *shard < 0)) {
         return vc_fail(err, VC_ERR_DB, "table image_file has a place of image %lld that cannot be",
                        (long long)image_id);
+    }
     return ok;
 }
 

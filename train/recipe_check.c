@@ -104,10 +104,11 @@ static bool check_vicha(TrainRecipe *r, VcErr *err)
 
 bool recipe_check(TrainRecipe *recipe, VcErr *err)
 {
-    if (recipe->init == TRAIN_INIT_STRUCTURED && recipe->vision.width % 4 != 0)
+    if (recipe->init == TRAIN_INIT_STRUCTURED && recipe->vision.width % 4 != 0) {
         return vc_fail(err, VC_ERR_USAGE,
                        "recipe: model.init \"structured\" needs a model.vision.width that is a "
                        "multiple of 4");
+    }
     if (recipe->vision.mlp == 0)
         recipe->vision.mlp = 4 * recipe->vision.width;
     if (recipe->text.mlp == 0)

@@ -171,9 +171,10 @@ static void forward_block(const AttentionJob *job, Block *k)
         }
         for (size_t i = 0; i < k->queries && j0 > 0; i++)
             fn->scale(o + i * a->ldo, k->rescale[i], a->D);
-        for (size_t d = 0; d < a->D; d += NN_PANEL)
+        for (size_t d = 0; d < a->D; d += NN_PANEL) {
             fn->gemm_tile(o + d, a->ldo, k->s_tile, 1, QUERIES, k->panels + d * a->Tk + j0 * NN_PANEL, keys, k->queries,
                           least(NN_PANEL, a->D - d), 1, j0 > 0);
+        }
     }
     nn_real *stats = job->stats ? job->stats + 2 * ((k->b * a->H + k->h) * a->Tq + k->q0) : NULL;
     for (size_t i = 0; i < k->queries; i++) {
@@ -235,15 +236,18 @@ static void backward_tile(const AttentionJob *job, Block *k, size_t j0, size_t k
         drop(k, k->s_tile, keys);
     for (size_t d = 0; d < a->D; d += NN_PANEL) {
         const size_t columns = least(NN_PANEL, a->D - d);
-        if (job->dv)
+        if (job->dv) {
             fn->gemm_tile(job->dv + at_v + d, a->ldv, k->s_tile, QUERIES, 1, k->rows_out + d * QUERIES, k->queries,
                           keys, columns, 1, 1);
-        if (job->dk)
+        }
+        if (job->dk) {
             fn->gemm_tile(job->dk + at_k + d, a->ldk, k->d_tile, QUERIES, 1, k->rows + d * QUERIES, k->queries, keys,
                           columns, scale, 1);
-        if (job->dq)
+        }
+        if (job->dq) {
             fn->gemm_tile(job->dq + (k->b * a->Tq + k->q0) * a->ldq + k->h * a->D + d, a->ldq, k->d_tile, 1, QUERIES,
                           k->panels + d * a->Tk + j0 * NN_PANEL, keys, k->queries, columns, scale, 1);
+        }
     }
 }
 

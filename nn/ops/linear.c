@@ -31,7 +31,7 @@ void nn_linear_backward(const NnContext *ctx, nn_real *dx, nn_real *dw, nn_real 
 {
     if (dx)
         nn_linear_input_grad(ctx, dx, true, dy, w, R, I, O);
-    if (dw)
+    if (dw) {
         nn_product(ctx, &(NnProduct){.ta = NN_TRANSPOSED,
                                      .m = O,
                                      .n = I,
@@ -43,6 +43,7 @@ void nn_linear_backward(const NnContext *ctx, nn_real *dx, nn_real *dw, nn_real 
                                      .c = dw,
                                      .ldc = I,
                                      .add = true});
+    }
     if (db)
         nn_sum_rows(ctx, db, dy, R, O);
 }

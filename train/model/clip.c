@@ -148,9 +148,10 @@ static NnVar *clip_images(TrainModel *model, NnTape *t, const TrainBatch *b)
     x = train_norm(&p, x, clip->pre_w, clip->pre_b, 1e-5);
     TrainChain chain = train_chain_begin(&p, x);
     size_t last = clip->vision.count - 1;
-    for (size_t i = 0; i < last; i++)
+    for (size_t i = 0; i < last; i++) {
         train_chain_next(&p, &chain,
                          train_pre_block(&p, &clip->vision.layers[i], &clip->vision.shape, chain.x, NULL, false));
+    }
     int32_t *at = nn_tape_alloc_ids(t, b->count);
     memset(at, 0, b->count * sizeof *at);
     x = train_pre_block_pooled(&p, &clip->vision.layers[last], &clip->vision.shape, chain.x, NULL, at);
@@ -168,9 +169,10 @@ static NnVar *clip_texts(TrainModel *model, NnTape *t, const TrainBatch *b)
     x = nn_add(t, x, train_rows(&p, clip->text_positions, b->tokens));
     TrainChain chain = train_chain_begin(&p, x);
     size_t last = clip->text.count - 1;
-    for (size_t i = 0; i < last; i++)
+    for (size_t i = 0; i < last; i++) {
         train_chain_next(&p, &chain,
                          train_pre_block(&p, &clip->text.layers[i], &clip->text.shape, chain.x, NULL, true));
+    }
     x = train_pre_block_pooled(&p, &clip->text.layers[last], &clip->text.shape, chain.x, b->mask, b->last);
     x = train_norm(&p, x, clip->final_w, clip->final_b, 1e-5);
     return nn_l2_normalize(t, nn_linear(t, x, train_var(&p, clip->text_projection), NULL));

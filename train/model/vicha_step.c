@@ -167,9 +167,10 @@ static void run_teachers(Step *s)
     VC_ASSERT(pairs <= q->room);
     s->image_keys = q->images + (q->room - pairs) * e;
     s->text_keys = q->texts + (q->room - pairs) * e;
-    if (s->step->first)
+    if (s->step->first) {
         nn_ema(nn_tape_context(s->t), model->momentum.value, model->params.value, s->r->momentum_keep,
                model->momentum.size);
+    }
     if (wants_teacher_words(s))
         s->teacher_words = nn_tape_alloc(s->t, s->selected_count * model->vocabulary);
     VcRng rng;
@@ -257,9 +258,10 @@ static void itc(Step *s)
     train_note(trace, "sim_t2i_targets", nn_input(t, t2i.targets, NN_SHAPE(b, keys)));
     train_note(trace, "ita_i2t", i2t.loss);
     train_note(trace, "ita_t2i", t2i.loss);
-    if (s->r->loss_itc > 0)
+    if (s->r->loss_itc > 0) {
         add_loss(s, "itc", s->r->loss_itc,
                  nn_weighted_sum(t, (NnVar *[]){i2t.loss, t2i.loss}, (const double[]){0.5, 0.5}, 2));
+    }
 }
 
 // Everybody's x, [W*B,..], constants.

@@ -37,7 +37,7 @@ void train_init_dct_patches(TrainModel *model, size_t index)
     const double chroma_delay = 2; // colour needs less detail than lightness
     const NnParamInfo *info = &model->params.items[index];
     const size_t filters = info->shape.dim[0], n = info->shape.dim[2];
-    VC_ASSERT(info->shape.dim[1] == 3 && info->shape.dim[3] == n);
+    VC_ASSERT(n > 0 && info->shape.dim[1] == 3 && info->shape.dim[3] == n);
     Filter *list = vc_alloc(3 * n * n, sizeof *list);
     for (size_t c = 0, k = 0; c < 3; c++) {
         for (size_t v = 0; v < n; v++) {

@@ -79,9 +79,11 @@ TILE_TARGET static inline __attribute__((always_inline)) void TILE(block)(float 
 {
     for (size_t j = 0; j < columns; j += 2 * LANES) {
         const size_t n = columns - j < 2 * LANES ? columns - j : 2 * LANES;
-        for (size_t r = 0; r < rows; r += ROWS)
+        for (size_t r = 0; r < rows; r += ROWS) {
             TILE(rows)
-        (c + r * ldc + j, ldc, a + r * row, row, step, panel + j, k, rows - r < ROWS ? rows - r : ROWS, n, alpha, add);
+            (c + r * ldc + j, ldc, a + r * row, row, step, panel + j, k, rows - r < ROWS ? rows - r : ROWS, n, alpha,
+             add);
+        }
     }
 }
 

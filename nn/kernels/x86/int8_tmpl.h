@@ -59,9 +59,10 @@ TILE_TARGET static void TILE(gemm_tile)(int32_t *c, const uint32_t *a, size_t ro
                                         size_t rows)
 {
     for (size_t j = 0; j < NN_PANEL; j += 2 * INT_LANES) {
-        for (size_t r = 0; r < rows; r += TILE_ROWS)
+        for (size_t r = 0; r < rows; r += TILE_ROWS) {
             TILE(rows)
-        (c + r * NN_PANEL + j, a + r * row, row, panel + j, words, rows - r < TILE_ROWS ? rows - r : TILE_ROWS);
+            (c + r * NN_PANEL + j, a + r * row, row, panel + j, words, rows - r < TILE_ROWS ? rows - r : TILE_ROWS);
+        }
     }
 }
 #undef TILE

@@ -493,7 +493,7 @@ TARGET static void NAME(f32_to_bf16)(void *out, const float *in, size_t n)
 TARGET static void NAME(pack_panel)(float *panel, const float *w, size_t ldw, size_t columns, size_t k)
 {
     const size_t whole = columns / 4 * 4, deep = k / 4 * 4;
-    for (size_t j = 0; j < whole; j += 4)
+    for (size_t j = 0; j < whole; j += 4) {
         for (size_t i = 0; i < deep; i += 4) {
             const float *from = w + j * ldw + i;
             float *to = panel + i * NN_PANEL + j;
@@ -505,9 +505,11 @@ TARGET static void NAME(pack_panel)(float *panel, const float *w, size_t ldw, si
             _mm_storeu_ps(to + 2 * NN_PANEL, c);
             _mm_storeu_ps(to + 3 * NN_PANEL, d);
         }
-    for (size_t i = 0; i < k; i++)
+    }
+    for (size_t i = 0; i < k; i++) {
         for (size_t j = i < deep ? whole : 0; j < NN_PANEL; j++)
             panel[i * NN_PANEL + j] = j < columns ? w[j * ldw + i] : 0.0F;
+    }
 }
 
 // ROWS rows by two vectors of columns: all sums stay in registers.
@@ -568,11 +570,12 @@ TARGET static void NAME(panel_product)(float *y, size_t ldy, const float *x, siz
         float part[ROWS * NN_PANEL]; // a narrow panel is computed whole and stored in part
         for (size_t j = 0; j < NN_PANEL; j += 2 * LANES)
             NAME(panel_rows)(part + j, NN_PANEL, x + r * ldx, ldx, panel + j, k, 0, n);
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             for (size_t j = 0; j < columns; j++) {
                 float *out = y + (r + i) * ldy + j;
                 *out = add ? *out + part[i * NN_PANEL + j] : part[i * NN_PANEL + j];
             }
+        }
     }
 }
 #undef ROWS

@@ -13,10 +13,11 @@ HALF(pack_bf16)(uint32_t *to, size_t width, const float *x, size_t ld, int turne
         const size_t whole = count / 4 * 4;
         for (size_t j = 0; j < whole; j += 4) {
             const float *from = x + j * ld;
-            for (i = 0; i < deep; i += 8, from += 8)
+            for (i = 0; i < deep; i += 8, from += 8) {
                 NAME(turn4)
-            ((float *)(void *)(to + i / 2 * width + j), width, HALF(pairs4)(from), HALF(pairs4)(from + ld),
-             HALF(pairs4)(from + 2 * ld), HALF(pairs4)(from + 3 * ld));
+                ((float *)(void *)(to + i / 2 * width + j), width, HALF(pairs4)(from), HALF(pairs4)(from + ld),
+                 HALF(pairs4)(from + 2 * ld), HALF(pairs4)(from + 3 * ld));
+            }
         }
         nn_kernels_reference()->gemm_pack_bf16(to + deep / 2 * width, width, x + deep, ld, 1, count, k - deep);
         if (whole < width && deep > 0) {

@@ -29,10 +29,11 @@ TARGET static inline __attribute__((always_inline)) void NAME(pack)(float *to, s
     const size_t whole = count / 4 * 4, deep = k / 4 * 4;
     for (size_t j = 0; j < whole; j += 4) {
         const float *from = x + j * ld;
-        for (size_t i = 0; i < deep; i += 4, from += 4)
+        for (size_t i = 0; i < deep; i += 4, from += 4) {
             NAME(turn4)
-        (to + i * width + j, width, _mm_loadu_ps(from), _mm_loadu_ps(from + ld), _mm_loadu_ps(from + 2 * ld),
-         _mm_loadu_ps(from + 3 * ld));
+            (to + i * width + j, width, _mm_loadu_ps(from), _mm_loadu_ps(from + ld), _mm_loadu_ps(from + 2 * ld),
+             _mm_loadu_ps(from + 3 * ld));
+        }
     }
     for (size_t i = 0; i < k; i++) {
         for (size_t j = i < deep ? whole : 0; j < width; j++)
