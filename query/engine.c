@@ -10,8 +10,8 @@ static const char *const statement_texts[ST_COUNT] = {
                  " FROM image i LEFT JOIN source s USING(source_id) LEFT JOIN split p ON p.image_id = i.image_id"
                  " WHERE i.image_id = ?1",
     [ST_CAPTION] = "SELECT text FROM caption WHERE image_id = ?1 ORDER BY caption_id LIMIT 1",
-    [ST_CONCEPTS] = "SELECT ic.concept_id, c.text, ic.score FROM image_concept ic CROSS JOIN concept c"
-                    " ON c.concept_id = ic.concept_id WHERE ic.image_id = ?1 ORDER BY ic.rank",
+    [ST_CONCEPTS] = ("SELECT ic.concept_id, c.text, ic.score FROM image_concept ic CROSS JOIN concept c"
+                     " ON c.concept_id = ic.concept_id WHERE ic.image_id = ?1 ORDER BY ic.rank"),
     [ST_IMAGE_SCORES] = "SELECT concept_id, score FROM image_concept WHERE image_id = ?1 ORDER BY rank",
     [ST_FIND_CONCEPT] = "SELECT concept_id FROM concept WHERE text = ?1",
     [ST_CAPTION_IMAGE] = "SELECT image_id FROM caption WHERE caption_id = ?1",

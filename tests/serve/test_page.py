@@ -6,6 +6,7 @@ VICHA_SCREENSHOTS=DIR pictures of the pages are left there.
 """
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -183,7 +184,6 @@ class Flows:
         assert self.page.eval(inside) > 8, "the screen is full"
         assert self.page.eval("document.querySelectorAll('.cell').length") < 200
         assert not self.page.eval("window.testError")
-        self.page.errors = [e for e in self.page.errors if "404" not in e]  # pictures of numbers that are not there
 
     def drop(self):
         self.go("#/browse")
@@ -259,7 +259,9 @@ def main():
             try:
                 page.errors.clear()
                 getattr(flows, name)()
-                assert not page.errors, f"the page logged errors: {page.errors}"
+                # five_millions shows numbers that are not there; an answer of 404 may come during the next flow
+                errors = [e for e in page.errors if not re.search(r"404 .*/api/pictures/\d{7}\?", e)]
+                assert not errors, f"the page logged errors: {errors}"
                 print(f"ok - {name}", flush=True)
             except (AssertionError, TimeoutError, RuntimeError) as error:
                 print(f"not ok - {name}: {error}", flush=True)

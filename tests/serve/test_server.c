@@ -385,8 +385,8 @@ static void test_other_names(void **state)
     static const char *const requests[] = {
         "GET /api/info HTTP/1.1\r\nHost: evil.example.org\r\nConnection: close\r\n\r\n",
         "GET /api/info HTTP/1.0\r\n\r\n",
-        "POST /api/pictures HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example.org\r\nContent-Length: "
-        "3\r\nConnection: close\r\n\r\nabc",
+        ("POST /api/pictures HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example.org\r\nContent-Length: "
+         "3\r\nConnection: close\r\n\r\nabc"),
         "POST /api/pictures HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\nConnection: close\r\n\r\nabc",
         "GET /api/info HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc",
         "DELETE /api/images/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
