@@ -63,15 +63,15 @@ int cmd_index_vectors(int argc, char **argv)
     bool shown;
     if (!cli_parse(&ctx, argc, argv, &help, options, &shown, &err))
         return cli_error(&err);
-    if (shown)
+    if (shown) {
+        cli_context_finish(&ctx);
         return CLI_OK;
-    int64_t count = 0;
-    if (cells && *cells && (!vc_parse_i64(cells, &count) || count < 1 || count > 65536)) {
-        vc_fail(&err, VC_ERR_USAGE, "--cells=%s is no number from 1 to 65536", cells);
-        return cli_error(&err);
     }
+    int64_t count = 0;
+    bool ok = !cells || !*cells || (vc_parse_i64(cells, &count) && count >= 1 && count <= 65536) ||
+              vc_fail(&err, VC_ERR_USAGE, "--cells=%s is no number from 1 to 65536", cells);
     IndexVectorsReport report;
-    bool ok = vc_workspace_open(&ws, ctx.workspace, VC_DB_READ, &err);
+    ok = ok && vc_workspace_open(&ws, ctx.workspace, VC_DB_READ, &err);
     if (ok) {
         IndexVectorsOptions o = {.cells = cells != NULL, .count = (size_t)count, .again = again};
         o.pool = vc_pool_create((size_t)ctx.threads);

@@ -186,7 +186,9 @@ static char *title_of(const CliContext *ctx, const Choice *c)
             vc_str_putf(&title, "%s%s%s", title.len ? ", " : "", parts[i].before, parts[i].list->items[k]);
     }
     free(text);
-    return title.len ? title.data : vc_strdup("images");
+    if (title.len == 0)
+        vc_str_put(&title, "images");
+    return title.data;
 }
 
 static bool ask(QueryEngine *engine, const CliContext *ctx, const Choice *c, VcPool *pool, CliFormat format, VcErr *err)

@@ -96,10 +96,6 @@ static void test_death(void **state)
 static void test_memory(void **state)
 {
     (void)state;
-    if (getenv("SANITIZED") && *getenv("SANITIZED")) {
-        print_message("address space cannot be limited under the sanitizers\n");
-        return;
-    }
     ExtractThumbnailOptions o;
     extract_thumbnail_options_init(&o);
     o.fit = EXTRACT_FIT_KEEP;
@@ -139,6 +135,11 @@ static int begin(void **state)
 
 int main(void)
 {
+    if (getenv("SANITIZED") && *getenv("SANITIZED")) {
+        fprintf(stderr, "SKIP: the sanitizers need calls of the system that the sandbox forbids\n");
+        printf("1..0 # SKIP\n"); // TAP's word for it
+        return 0;
+    }
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same), cmocka_unit_test(test_death),
                                        cmocka_unit_test(test_memory), cmocka_unit_test(test_start_failure)};
     return cmocka_run_group_tests(tests, begin, NULL);
