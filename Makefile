@@ -5,6 +5,7 @@ DEMO_OUT ?= demo-out
 PREFIX ?= /usr/local
 MESON_FLAGS ?=
 RESULTS_MINUTES ?= 10
+TIDY_FLAGS ?=
 
 .PHONY: all setup test demo results install clean format check tidy
 
@@ -43,4 +44,5 @@ check:
 	@git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
 
 tidy: all
-	@git ls-files '*.c' ':!tests' | xargs -n 4 -P 2 clang-tidy --quiet --extra-arg=-Wno-unknown-warning-option -p $(BUILD)
+	@git ls-files '*.c' ':!tests' | xargs -n 4 -P 2 clang-tidy --quiet $(TIDY_FLAGS) \
+		--extra-arg=-Wno-unknown-warning-option -p $(BUILD)

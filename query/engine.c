@@ -5,10 +5,10 @@
 
 static const char *const statement_texts[ST_COUNT] = {
     [ST_VERSION] = "PRAGMA data_version",
-    [ST_IMAGE] = "SELECT i.row, i.width, i.height, i.key, s.name, p.name, i.status, i.source_id,"
-                 " CASE WHEN i.key LIKE 'http%' THEN i.key ELSE s.uri || '/' || i.key END"
-                 " FROM image i LEFT JOIN source s USING(source_id) LEFT JOIN split p ON p.image_id = i.image_id"
-                 " WHERE i.image_id = ?1",
+    [ST_IMAGE] = ("SELECT i.row, i.width, i.height, i.key, s.name, p.name, i.status, i.source_id,"
+                  " CASE WHEN i.key LIKE 'http%' THEN i.key ELSE s.uri || '/' || i.key END"
+                  " FROM image i LEFT JOIN source s USING(source_id) LEFT JOIN split p ON p.image_id = i.image_id"
+                  " WHERE i.image_id = ?1"),
     [ST_CAPTION] = "SELECT text FROM caption WHERE image_id = ?1 ORDER BY caption_id LIMIT 1",
     [ST_CONCEPTS] = ("SELECT ic.concept_id, c.text, ic.score FROM image_concept ic CROSS JOIN concept c"
                      " ON c.concept_id = ic.concept_id WHERE ic.image_id = ?1 ORDER BY ic.rank"),
