@@ -3,38 +3,7 @@
 set -eu
 make_inputs=$1
 make_clip=$2
-work=$(mktemp -d)
-model=
-trap 'rm -rf "$work" "$model"' EXIT
-number=0
-bad=0
-out=$work/out
-log=$work/log
-
-ok() { # ok STATUS NAME
-    number=$((number + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $number - $2"
-    else
-        echo "not ok $number - $2"
-        sed 's/^/# /' "$log" "$out" | head -n 20
-        bad=1
-    fi
-}
-run() { # run STATUS NAME ARGUMENTS...
-    want=$1
-    name=$2
-    shift 2
-    got=0
-    "$VICHA" "$@" >"$out" 2>"$log" || got=$?
-    [ "$got" -eq "$want" ] && ok 0 "$name" || { echo "# exit status $got instead of $want" && ok 1 "$name"; }
-}
-same() { # same NAME A B
-    [ "$2" = "$3" ] && ok 0 "$1" || { echo "# '$2' is not '$3'" && ok 1 "$1"; }
-}
-field() { # field NAME: a number of the last --json line
-    sed "s/.*\"$1\": \(-\{0,1\}[0-9.]*\).*/\1/" "$out"
-}
+. "${0%/*}/../support/command.sh"
 
 "$make_inputs" "$work/in" 40
 model=$("$make_clip")

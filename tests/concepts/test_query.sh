@@ -4,41 +4,8 @@
 set -eu
 make_inputs=$1
 make_clip=$2
-work=$(mktemp -d)
-model=
-trap 'rm -rf "$work" "$model"' EXIT
-number=0
-bad=0
-out=$work/out
-log=$work/log
+. "${0%/*}/../support/command.sh"
 
-ok() { # ok CONDITION-STATUS NAME
-    number=$((number + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $number - $2"
-    else
-        echo "not ok $number - $2"
-        sed 's/^/# /' "$log" "$out" | head -n 20
-        bad=1
-    fi
-}
-run() { # run STATUS NAME ARGUMENTS...: the command's exit status must be STATUS
-    want=$1
-    name=$2
-    shift 2
-    got=0
-    "$VICHA" "$@" >"$out" 2>"$log" || got=$?
-    [ "$got" -eq "$want" ] || echo "# exit status $got instead of $want" >>"$log"
-    [ "$got" -eq "$want" ] && ok 0 "$name" || ok 1 "$name"
-}
-check() { # check NAME COMMAND...
-    name=$1
-    shift
-    "$@" >/dev/null 2>&1 && ok 0 "$name" || ok 1 "$name"
-}
-same() { # same NAME A B
-    [ "$2" = "$3" ] && ok 0 "$1" || { echo "# '$2' is not '$3'"; ok 1 "$1"; }
-}
 stat() { # stat WORKSPACE KEY
     "$VICHA" stats -w "$1" --json | sed "s/.*\"$2\": \([0-9-]*\).*/\1/"
 }

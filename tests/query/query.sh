@@ -4,41 +4,7 @@
 set -eu
 make_inputs=$1
 make_clip=$2
-work=$(mktemp -d)
-model=
-trap 'rm -rf "$work" "$model"' EXIT
-number=0
-bad=0
-out=$work/out
-log=$work/log
-
-ok() { # ok STATUS NAME
-    number=$((number + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $number - $2"
-    else
-        echo "not ok $number - $2"
-        head -n 5 "$log" "$out" | cut -c 1-200 | sed 's/^/# /'
-        bad=1
-    fi
-}
-run() { # run STATUS NAME ARGUMENTS...
-    want=$1
-    name=$2
-    shift 2
-    got=0
-    "$VICHA" "$@" >"$out" 2>"$log" || got=$?
-    [ "$got" -eq "$want" ] || echo "# exit status $got instead of $want" >>"$log"
-    [ "$got" -eq "$want" ] && ok 0 "$name" || ok 1 "$name"
-}
-check() { # check NAME COMMAND...
-    name=$1
-    shift
-    "$@" >/dev/null 2>&1 && ok 0 "$name" || ok 1 "$name"
-}
-same() { # same NAME A B
-    [ "$2" = "$3" ] && ok 0 "$1" || { echo "# '$2' is not '$3'"; ok 1 "$1"; }
-}
+. "${0%/*}/../support/command.sh"
 
 "$make_inputs" "$work/in" 300
 model=$("$make_clip")
