@@ -298,7 +298,7 @@ bool serve_report(const ReportOptions *options, const char *path, VcErr *err)
         put_histograms(&out, &s);
         ok = ok && put_sources(&out, &ws, err);
         put_items(&out, "Rejected, by cause", s.causes, s.cause_count);
-        ok = ok && put_examples(&out, &ws, err) && put_runs(&out, &ws, options, err);
+        ok = ok && put_examples(&out, &ws, err) && report_extract(&out, &ws, err) && put_runs(&out, &ws, options, err);
         vc_str_put(&out, "</body></html>\n");
         ok = ok && vc_write_file(path, out.data, out.len, err);
     }

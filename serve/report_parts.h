@@ -22,3 +22,5 @@ void report_picture(VcStr *out, VcWorkspace *ws, int64_t image_id, int side, con
 // Loss and recall of the run in `dir` as SVG, at most REPORT_POINTS points a curve, and its last numbers as a table.
 bool report_run(VcStr *out, const char *dir, VcErr *err);
 enum { REPORT_POINTS = 400 };
+// Throughput and success over time of the last runs of extract, and a row for each; nothing where none was sampled.
+bool report_extract(VcStr *out, VcWorkspace *ws, VcErr *err);
