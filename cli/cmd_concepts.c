@@ -183,12 +183,12 @@ typedef struct {
     bool replace;
 } EmbedChoice;
 
-#define EMBED_OPTIONS(o)                                                                                           \
-    {"clip", 0, CLI_STRING, &(o).clip, "MODEL", "folder of a CLIP model, or its name in the hub's cache", 0, 0},   \
-        {"precision", 0, CLI_STRING, &(o).precision, "P", "fp32, bf16, int8, or auto (see concepts embed)", 0, 0}, \
-        {"batch", 0, CLI_INT, &(o).batch, "N", "images encoded at once", 1, 4096},                                 \
-    {                                                                                                              \
-        "replace", 0, CLI_FLAG, &(o).replace, NULL, "another model: embed and mine everything again", 0, 0         \
+#define EMBED_OPTIONS(o)                                                                                               \
+    {"clip", 0, CLI_STRING, &(o).clip, "MODEL", "folder of a CLIP model, or its name in the hub's cache", 0, 0},       \
+        {"precision", 0, CLI_STRING, &(o).precision, "P", "fp32, bf16, int8, or auto (see concepts embed)", 0, 0},     \
+        {"batch", 0, CLI_INT, &(o).batch, "N", "at most N images under way at once (default: what is fast)", 1, 4096}, \
+    {                                                                                                                  \
+        "replace", 0, CLI_FLAG, &(o).replace, NULL, "another model: embed and mine everything again", 0, 0             \
     }
 
 static bool check_embed(const EmbedChoice *o, VcErr *err)
@@ -246,7 +246,7 @@ static int cmd_concepts_embed(int argc, char **argv)
             "that cannot be decoded is rejected with its cause (exit status 3). A workspace has one model: another\n"
             "one is refused unless --replace.",
         .example = "  vicha concepts embed -w ws --clip models/vit-b-16"};
-    EmbedChoice o = {.precision = "fp32", .batch = 32};
+    EmbedChoice o = {.precision = "fp32"};
     const CliOption options[] = {EMBED_OPTIONS(o), {0}};
     Run r = {0};
     VcErr err = {0};
@@ -339,7 +339,7 @@ static int concepts_all(int argc, char **argv)
             "And to look at the results: 'vicha concepts list', 'show CONCEPT', 'of IMAGE'.",
         .example = "  vicha concepts -w ws --clip models/vit-b-16"};
     ParseOptions p = {.o = {.min_count = 0}, .letter_case = "reference"};
-    EmbedChoice e = {.precision = "fp32", .batch = 32};
+    EmbedChoice e = {.precision = "fp32"};
     int64_t k = 15;
     const CliOption options[] = {PARSE_OPTIONS(p), EMBED_OPTIONS(e), MINE_OPTIONS(k), {0}};
     Run r = {0};

@@ -140,14 +140,15 @@ static void read_images(void *ctx, size_t begin, size_t end, size_t worker)
     const ReadJob *job = ctx;
     const ClipInfo *info = clip_info(job->e->model);
     const size_t one = 3 * info->image_size * info->image_size;
+    ClipPreprocess how = clip_preprocess_of(job->e->model);
+    how.upright = job->e->upright;
     for (size_t i = begin; i < end; i++) {
         char *bytes = NULL;
         size_t n = 0;
         job->errors[i] = (VcErr){0};
         float *pixels = job->pixels + i * one;
         if (!vc_read_file(&bytes, &n, job->paths[i], MAX_IMAGE_BYTES, &job->errors[i]) ||
-            !clip_preprocess_as(job->e->model, info->layout, job->e->upright, (const uint8_t *)bytes, n, pixels,
-                                &job->errors[i]))
+            !clip_preprocess_as(job->e->model, how, (const uint8_t *)bytes, n, pixels, &job->errors[i]))
             memset(pixels, 0, one * sizeof *pixels);
         free(bytes);
     }

@@ -112,15 +112,25 @@ void clip_set_clean(ClipModel *model, BpeClean clean);
 // ~/.cache/huggingface/hub. *dir is freed with free().
 bool clip_find(char **dir, const char *name, VcErr *err);
 
-// Decodes `n` bytes and gives pixels[3*s*s], channel-major: resized, cropped, (u/255 - mean)/std. The order of
-// conversions is the layout's own: the result is bit-equal to its reference. `upright` applies the EXIF orientation
-// first, which neither reference does. extract_image_init must have been called.
+// How a picture becomes the model's input. order: of the conversions, each layout's own. upright: the EXIF orientation
+// is applied first, which neither reference does. reduced: a large JPEG may be decoded at 1/2, 1/4 or 1/8 of its size,
+// as long as that leaves CLIP_REDUCED_SIDES times s pixels each way.
+enum { CLIP_REDUCED_SIDES = 2 };
+typedef struct {
+    ClipLayout order;
+    bool upright, reduced;
+} ClipPreprocess;
+ClipPreprocess clip_preprocess_of(const ClipModel *model); // the layout's order, nothing else
+
+// Decodes `n` bytes and gives pixels[3*s*s], channel-major: resized, cropped, (u/255 - mean)/std: bit-equal to the
+// reference of the order unless `reduced`. extract_image_init must have been called.
 bool clip_preprocess(const ClipModel *model, const uint8_t *bytes, size_t n, float *pixels, VcErr *err);
-bool clip_preprocess_as(const ClipModel *model, ClipLayout order, bool upright, const uint8_t *bytes, size_t n,
-                        float *pixels, VcErr *err);
+bool clip_preprocess_as(const ClipModel *model, ClipPreprocess how, const uint8_t *bytes, size_t n, float *pixels,
+                        VcErr *err);
 
 // pixels[n][3][s][s] -> out[n][d], projected, not normalised. A NULL pool runs everything on this thread.
 void clip_encode_images(const ClipModel *model, VcPool *pool, const float *pixels, size_t n, float *out);
+size_t clip_images_at_a_time(const ClipModel *model); // that a thread takes through all layers
 // The same, and the residual stream of image 0..n-1: hidden[layers+1][n][tokens][width], 0 after the first layer norm.
 void clip_image_hidden(const ClipModel *model, const float *pixels, size_t n, float *hidden);
 

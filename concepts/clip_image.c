@@ -18,7 +18,7 @@ static size_t tokens_of(const ClipModel *m)
     return 1 + grid_of(m) * grid_of(m);
 }
 
-static size_t images_per_chunk(const ClipModel *m)
+size_t clip_images_at_a_time(const ClipModel *m)
 {
     const size_t fit = IMAGE_ROWS / tokens_of(m);
     return fit < 1 ? 1 : fit > MAX_IMAGES ? MAX_IMAGES : fit;
@@ -106,7 +106,7 @@ static void encode_images(const ClipModel *m, VcPool *pool, const float *pixels,
 {
     if (n == 0)
         return;
-    const size_t threads = vc_pool_threads(pool), most = images_per_chunk(m), share = (n + threads - 1) / threads;
+    const size_t threads = vc_pool_threads(pool), most = clip_images_at_a_time(m), share = (n + threads - 1) / threads;
     ImageJob job = {m, pixels, out, vc_calloc(threads, sizeof(ClipWork *)), share < most ? share : most, absmax};
     vc_parallel_for(pool, n, job.chunk, encode_range, &job);
     for (size_t i = 0; i < threads; i++)

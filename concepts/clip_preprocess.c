@@ -45,9 +45,28 @@ static void resize_crop(ExtractImage *out, const ExtractImage *in, int s, ClipLa
     }
 }
 
-bool clip_crop(ExtractImage *out, ClipLayout order, bool upright, int s, const uint8_t *bytes, size_t n, VcErr *err)
+// The crop from a JPEG decoded at a part of its size; false: there is none to be had.
+static bool crop_reduced(ExtractImage *out, ClipPreprocess how, int s, const uint8_t *bytes, size_t n)
+{
+    ExtractReduced r;
+    if (!extract_image_decode_reduced(&r, bytes, n, CLIP_REDUCED_SIDES * s))
+        return false;
+    int w, h;
+    target_size(r.full_width, r.full_height, s, &w, &h);
+    const ExtractWindow window = {crop_offset(w, s, how.order), crop_offset(h, s, how.order), s, s};
+    *out = r.image;
+    out->width = out->height = s;
+    out->pixels = vc_alloc((size_t)s * (size_t)s, 3);
+    extract_resample(out->pixels, r.image.pixels, r.image.width, r.image.height, 3, r.whole, w, h, window);
+    extract_image_finish(&r.image);
+    return true;
+}
+
+bool clip_crop(ExtractImage *out, ClipPreprocess how, int s, const uint8_t *bytes, size_t n, VcErr *err)
 {
     ExtractImage decoded, crop;
+    if (how.reduced && !how.upright && crop_reduced(out, how, s, bytes, n))
+        return true;
     if (!extract_image_decode(&decoded, bytes, n, err))
         return false;
     // A side of 1 beside one of thousands would be enlarged to s x (s * thousands) if it were computed whole; only the
@@ -56,15 +75,15 @@ bool clip_crop(ExtractImage *out, ClipLayout order, bool upright, int s, const u
         extract_image_finish(&decoded);
         return vc_fail(err, VC_ERR_LIMIT, "image is too large for a crop of %d", s);
     }
-    if (upright)
+    if (how.upright)
         extract_image_upright(&decoded);
-    if (order == CLIP_LAYOUT_HF) {
+    if (how.order == CLIP_LAYOUT_HF) {
         ExtractImage rgb;
         extract_image_flatten(&rgb, &decoded);
-        resize_crop(out, &rgb, s, order);
+        resize_crop(out, &rgb, s, how.order);
         extract_image_finish(&rgb);
     } else {
-        resize_crop(&crop, &decoded, s, order);
+        resize_crop(&crop, &decoded, s, how.order);
         extract_image_drop(out, &crop);
         extract_image_finish(&crop);
     }
@@ -72,12 +91,12 @@ bool clip_crop(ExtractImage *out, ClipLayout order, bool upright, int s, const u
     return true;
 }
 
-bool clip_preprocess_as(const ClipModel *m, ClipLayout order, bool upright, const uint8_t *bytes, size_t n,
-                        float *pixels, VcErr *err)
+bool clip_preprocess_as(const ClipModel *m, ClipPreprocess how, const uint8_t *bytes, size_t n, float *pixels,
+                        VcErr *err)
 {
     const size_t s = m->info.image_size;
     ExtractImage crop;
-    if (!clip_crop(&crop, order, upright, (int)s, bytes, n, err))
+    if (!clip_crop(&crop, how, (int)s, bytes, n, err))
         return false;
     for (size_t c = 0; c < 3; c++) {
         float value[256]; // in this order of operations, each rounded to float, as both references do
@@ -90,7 +109,12 @@ bool clip_preprocess_as(const ClipModel *m, ClipLayout order, bool upright, cons
     return true;
 }
 
+ClipPreprocess clip_preprocess_of(const ClipModel *m)
+{
+    return (ClipPreprocess){.order = m->info.layout};
+}
+
 bool clip_preprocess(const ClipModel *m, const uint8_t *bytes, size_t n, float *pixels, VcErr *err)
 {
-    return clip_preprocess_as(m, m->info.layout, false, bytes, n, pixels, err);
+    return clip_preprocess_as(m, clip_preprocess_of(m), bytes, n, pixels, err);
 }

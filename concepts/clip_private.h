@@ -147,4 +147,4 @@ void clip_measure_ids(const ClipModel *m, VcPool *pool, const int32_t *ids, size
 // ---- clip_preprocess.c ----
 
 // The s x s RGB crop of an encoded image before scaling (u8), in one of the two orders. Released by the caller.
-bool clip_crop(ExtractImage *out, ClipLayout order, bool upright, int s, const uint8_t *bytes, size_t n, VcErr *err);
+bool clip_crop(ExtractImage *out, ClipPreprocess how, int s, const uint8_t *bytes, size_t n, VcErr *err);

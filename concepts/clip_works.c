@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-enum { KEPT = 16 }; // more are released as they are given back
+enum { KEPT = 256 }; // more are released as they are given back
 
 struct ClipWorks {
     pthread_mutex_t lock;

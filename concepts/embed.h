@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Images and concepts to CLIP vectors: vectors/image-MODEL.f16 and vectors/concept-MODEL.f16.
 //
-// Images are read from the tar shards in the order of their ids, preprocessed on the pool, encoded in batches. Memory
-// does not grow with their number. Progress is committed in steps: killed and run again it goes on after the last one.
-// Threads: one workspace, one thread at a time.
+// Images are read from the tar shards in the order of their ids; each thread decodes and encodes a few at a time
+// (concepts/clip_stream.h) while this one commits. Memory does not grow with their number. Progress is committed in
+// steps: killed and run again it goes on after the last one. Threads: one workspace, one thread at a time.
 #pragma once
 
 #include "base/pool.h"
@@ -12,7 +12,7 @@
 
 typedef struct {
     const char *model; // folder of a CLIP model, or its name in the hub's cache
-    size_t batch;      // images encoded at once
+    size_t batch;      // at most so many images under way at once; 0: as many as are fast
     bool replace;      // another model or precision than before: forget all vectors and mined concepts, start again
     ClipPrecision precision;
     bool automatic; // instead: the fastest precision that keeps the set of mined concepts of 99 % of a sample of images
@@ -23,7 +23,8 @@ typedef struct {
     int64_t images, rejected, concepts; // done by this call
     int64_t images_total;               // with a vector now
     double image_seconds, concept_seconds;
-    double read_seconds, encode_seconds, commit_seconds; // of image_seconds: reading and decoding, the model, the disk
+    double read_seconds, encode_seconds, commit_seconds; // reading and decoding, the model: a thread's mean; the
+                                                         // commits, which run beside them
     ClipPrecision precision;
     char why[320]; // what `automatic` found; empty otherwise
 } ConceptsEmbedReport;

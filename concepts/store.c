@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "concepts/store.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -101,6 +102,39 @@ bool concepts_open_vectors(VcWorkspace *ws, const char *kind, VectorsReader **ou
         ok = vc_fail(err, VC_ERR_FORMAT, "'%s' was made by another model than the database says", path);
     }
     free(path);
+    return ok;
+}
+
+bool concepts_open_writer(VcWorkspace *ws, const ConceptsModel *model, const char *kind, VectorsWriter **out,
+                          int64_t *rows, VcErr *err)
+{
+    char *path = concepts_vector_path(ws, kind, model->name);
+    char *folder = vc_workspace_path(ws, "vectors");
+    bool ok = vc_make_dirs(folder, err) && concepts_vector_rows(ws, model->model_id, kind, rows, err) &&
+              vectors_writer_open(out, path, (size_t)model->dim, model->sha256, (uint64_t)*rows, err);
+    free(folder);
+    free(path);
+    return ok;
+}
+
+bool concepts_put_rows(VcWorkspace *ws, const ConceptsModel *model, const char *kind, uint64_t rows, VcErr *err)
+{
+    VcStr file = {0};
+    vc_str_putf(&file, "vectors/%s-%s.f16", kind, model->name);
+    VcStmt *stmt = NULL;
+    bool ok = vc_db_prepare(ws->db, &stmt,
+                            "INSERT INTO vector_file(model_id, kind, file, rows) VALUES(?1, ?2, ?3, ?4)"
+                            " ON CONFLICT(model_id, kind) DO UPDATE SET rows = ?4, file = ?3",
+                            err);
+    if (ok) {
+        vc_bind_int(stmt, 1, model->model_id);
+        vc_bind_text(stmt, 2, kind);
+        vc_bind_text(stmt, 3, file.data);
+        vc_bind_int(stmt, 4, (int64_t)rows);
+        ok = vc_stmt_run(stmt, err);
+    }
+    vc_stmt_finish(&stmt);
+    vc_str_finish(&file);
     return ok;
 }
 

@@ -26,5 +26,11 @@ bool concepts_vector_rows(VcWorkspace *ws, int64_t model_id, const char *kind, i
 // The active model's vectors of a kind ("image", "concept"), checked against the model. None: VC_ERR_USAGE.
 bool concepts_open_vectors(VcWorkspace *ws, const char *kind, VectorsReader **out, ConceptsModel *model, VcErr *err);
 
+// The writer of the vectors that `model` has of a kind, behind the *rows that the database counts.
+bool concepts_open_writer(VcWorkspace *ws, const ConceptsModel *model, const char *kind, VectorsWriter **out,
+                          int64_t *rows, VcErr *err);
+// vector_file.rows, in the caller's transaction.
+bool concepts_put_rows(VcWorkspace *ws, const ConceptsModel *model, const char *kind, uint64_t rows, VcErr *err);
+
 // x: [n, d] rows scaled to length 1; a zero row stays.
 void concepts_normalize(float *x, size_t n, size_t d);

@@ -5,6 +5,7 @@
 #include "extract/cause.h"
 #include "extract/download.h"
 #include "extract/image.h"
+#include "extract/image_reduced.h"
 #include "extract/merge.h"
 #include "extract/reader.h"
 #include "extract/resample.h"

@@ -57,7 +57,8 @@ static float *preprocess_all(const ClipModel *m, const VcJson *names, ClipLayout
         char *path = vc_path_join(dir, vc_json_string(vc_json_item(names, i), NULL)), *bytes;
         size_t size;
         assert_ok(vc_read_file(&bytes, &size, path, 1 << 24, err));
-        assert_ok(clip_preprocess_as(m, order, false, (const uint8_t *)bytes, size, pixels + i * 3 * s * s, err));
+        assert_ok(clip_preprocess_as(m, (ClipPreprocess){.order = order}, (const uint8_t *)bytes, size,
+                                     pixels + i * 3 * s * s, err));
         free(bytes);
         free(path);
     }
