@@ -81,6 +81,8 @@ static void forget_state(QueryEngine *engine)
     free(s->own_ids);
     free(s->sorted_ids);
     free(s->sorted_rows);
+    free(s->rowless);
+    query_captions_finish(s);
     query_set_finish(&s->dead);
     for (size_t i = 0; i < s->list_count; i++) {
         free(s->lists[i].rows);
@@ -285,6 +287,31 @@ bool query_need_rows(QueryEngine *engine, VcErr *err)
     return s->mapped;
 }
 
+bool query_need_rowless(QueryEngine *engine, VcErr *err)
+{
+    enum { FEW = 20000 };
+    EngineState *s = &engine->state;
+    VcStmt *stmt = NULL;
+    size_t cap = 0;
+    if (s->rowless_known)
+        return true;
+    bool row = true,
+         ok = query_need_rows(engine, err) &&
+              vc_db_prepare(engine->ws.db, &stmt,
+                            "SELECT image_id FROM image WHERE row IS NULL AND status >= 0 ORDER BY image_id LIMIT ?1",
+                            err);
+    if (ok)
+        vc_bind_int(stmt, 1, FEW + 1);
+    while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
+        s->rowless = vc_grow(s->rowless, &cap, s->rowless_count + 1, sizeof *s->rowless);
+        s->rowless[s->rowless_count++] = vc_column_int(stmt, 0);
+    }
+    vc_stmt_finish(&stmt);
+    s->rowless_known = ok;
+    s->rowless_few = ok && s->rowless_count <= FEW;
+    return ok;
+}
+
 bool query_need_vectors(QueryEngine *engine, VcErr *err)
 {
     EngineState *s = &engine->state;
@@ -404,7 +431,7 @@ static bool choose_order(Question *q)
                                               : QUERY_BY_ID;
     // Which of the orders of captions it is shows itself when they are counted; a cursor remembers it.
     if (q->order == QUERY_BY_BM25 && cursor && r->cursor[0] == '1')
-        q->order = r->cursor[1] == 't' ? QUERY_BY_CAPTION : r->cursor[1] == 'i' ? QUERY_BY_ID : QUERY_BY_BM25;
+        q->order = r->cursor[1] == 't' ? QUERY_BY_CAPTION : QUERY_BY_BM25;
     size_t dim = r->vector ? vectors_reader_dim(q->engine->state.vectors) : 0;
     q->hash = query_hash(r, QUERY_BY_ID, dim);
     q->has_after = cursor;
@@ -432,7 +459,7 @@ static bool answer(Question *q)
         ok = query_page_by_captions(q);
         break;
     case QUERY_BY_ID:
-        ok = q->request->filter.captions.count ? query_page_by_captions(q) : query_page_by_id(q);
+        ok = query_page_by_id(q);
         break;
     }
     q->page->order = q->order;

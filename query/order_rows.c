@@ -176,29 +176,63 @@ static bool top_page(Question *q)
     return ok && count_top(q, least);
 }
 
+// Takes the image that the question leaves out from the set.
+static void leave_out(Question *q, RowSet *allowed, bool *all)
+{
+    if (q->request->exclude_image <= 0)
+        return;
+    if (*all)
+        *allowed = everything(&q->engine->state);
+    *all = false;
+    drop_row(allowed, query_find_row(q->engine, q->request->exclude_image));
+}
+
+bool query_allowed_with_concepts(Question *q, RowSet *out, bool *all)
+{
+    RowSet allowed;
+    QueryEngine *engine = q->engine;
+    if (!query_allowed(q, &allowed, all))
+        return false;
+    if (!query_need_lists(engine, q->root, q->err)) {
+        query_set_finish(&allowed);
+        return false;
+    }
+    if (q->root) {
+        double start = vc_now();
+        RowSet hits = query_set_create(engine->state.rows);
+        Evaluation e = evaluation(q, *all ? NULL : &allowed);
+        hits.count = (size_t)query_evaluate(&e, NULL, hits.words).matched;
+        query_set_finish(&allowed);
+        allowed = hits;
+        *all = false;
+        query_part(q, start, (int64_t)hits.count, "set of images with the concepts");
+    }
+    leave_out(q, &allowed, all);
+    *out = allowed;
+    return true;
+}
+
 static bool rank_by_concepts(Question *q, Selection *best)
 {
     RowSet allowed;
     bool all;
-    if (!query_allowed(q, &allowed, &all) || !query_need_lists(q->engine, q->root, q->err))
+    if (!query_allowed(q, &allowed, &all))
         return false;
-    if (q->request->exclude_image > 0) {
-        if (all)
-            allowed = everything(&q->engine->state);
-        all = false;
-        drop_row(&allowed, query_find_row(q->engine, q->request->exclude_image));
-    }
+    leave_out(q, &allowed, &all);
     double start = vc_now();
-    Evaluation e = evaluation(q, all ? NULL : &allowed);
-    e.least = least_score(q->request);
-    EvaluationResult result = query_evaluate(&e, best, NULL);
-    q->page->matched = result.matched;
-    q->page->matched_exact = true;
-    query_part(q, start, result.matched, "concepts, by %s%s",
-               result.probed ? "searching the other lists" : "a pass over all rows",
-               q->engine->state.postings ? "" : " (lists read from the tables: there is no vectors/postings.bin)");
+    const bool ok = query_need_lists(q->engine, q->root, q->err);
+    if (ok) {
+        Evaluation e = evaluation(q, all ? NULL : &allowed);
+        e.least = least_score(q->request);
+        EvaluationResult result = query_evaluate(&e, best, NULL);
+        q->page->matched = result.matched;
+        q->page->matched_exact = true;
+        query_part(q, start, result.matched, "concepts, by %s%s",
+                   result.probed ? "searching the other lists" : "a pass over all rows",
+                   q->engine->state.postings ? "" : " (lists read from the tables: there is no vectors/postings.bin)");
+    }
     query_set_finish(&allowed);
-    return true;
+    return ok;
 }
 
 bool query_page_by_concepts(Question *q)
@@ -216,27 +250,10 @@ static bool rank_by_vector(Question *q, Selection *best)
 {
     RowSet allowed;
     bool all;
-    QueryEngine *engine = q->engine;
-    if (!query_allowed(q, &allowed, &all) || !query_need_lists(engine, q->root, q->err))
+    if (!query_allowed_with_concepts(q, &allowed, &all))
         return false;
-    if (q->root) {
-        double start = vc_now();
-        RowSet hits = query_set_create(engine->state.rows);
-        Evaluation e = evaluation(q, all ? NULL : &allowed);
-        hits.count = (size_t)query_evaluate(&e, NULL, hits.words).matched;
-        query_set_finish(&allowed);
-        allowed = hits;
-        all = false;
-        query_part(q, start, (int64_t)hits.count, "set of images with the concepts");
-    }
-    if (q->request->exclude_image > 0) {
-        if (all)
-            allowed = everything(&engine->state);
-        all = false;
-        drop_row(&allowed, query_find_row(engine, q->request->exclude_image));
-    }
     double start = vc_now();
-    bool ok = query_scan_vectors(engine, q->request->vector, all ? NULL : &allowed, least_score(q->request),
+    bool ok = query_scan_vectors(q->engine, q->request->vector, all ? NULL : &allowed, least_score(q->request),
                                  q->request->exact, best, &q->page->matched, q->err);
     q->page->matched_exact = true;
     query_part(q, start, q->page->matched, "vectors compared");
@@ -259,15 +276,14 @@ static int by_number(const void *a, const void *b)
 
 bool query_select_rows(Question *q, int64_t **ids, size_t *count)
 {
-    RowSet allowed;
+    RowSet hits;
     bool all;
-    if (!query_allowed(q, &allowed, &all) || !query_need_lists(q->engine, q->root, q->err))
+    if (!query_allowed_with_concepts(q, &hits, &all))
         return false;
+    VC_ASSERT(!all); // there are concepts
     const EngineState *s = &q->engine->state;
-    RowSet hits = query_set_create(s->rows);
-    Evaluation e = evaluation(q, all ? NULL : &allowed);
-    size_t most = (size_t)query_evaluate(&e, NULL, hits.words).matched, n = 0;
-    *ids = vc_alloc(most + 1, sizeof **ids);
+    size_t n = 0;
+    *ids = vc_alloc(hits.count + 1, sizeof **ids);
     for (size_t w = 0; w <= s->rows / 64; w++) {
         for (uint64_t left = hits.words[w]; left; left &= left - 1)
             (*ids)[n++] = s->ids[w * 64 + (size_t)__builtin_ctzll(left)];
@@ -276,6 +292,5 @@ bool query_select_rows(Question *q, int64_t **ids, size_t *count)
         qsort(*ids, n, sizeof **ids, by_number);
     *count = n;
     query_set_finish(&hits);
-    query_set_finish(&allowed);
     return true;
 }

@@ -33,6 +33,22 @@ typedef struct {
     int16_t *scores;
 } TableList;
 
+// image_id of every caption, by caption_id; images NULL: not there.
+typedef struct {
+    uint32_t *images;
+    size_t count;
+    bool tried;
+} CaptionMap;
+
+typedef struct {
+    int64_t caption, image;
+} CaptionHit;
+typedef struct {
+    char *words; // NULL: empty
+    CaptionHit *hits;
+    size_t count;
+} CaptionList;
+
 enum { // statements kept prepared
     ST_VERSION,
     ST_IMAGE,
@@ -60,6 +76,11 @@ typedef struct {
     int64_t *sorted_ids; // images with a row, rising; NULL: ids rise without a gap
     uint32_t *sorted_rows;
     size_t image_count;
+    int64_t *rowless; // images that are not rejected and have no row, rising; read only where they are few
+    size_t rowless_count;
+    bool rowless_known, rowless_few;
+    CaptionMap captions;
+    CaptionList last_captions;
     RowSet dead; // rows without an image, or with a rejected one
     // Vectors.
     VectorsReader *vectors;
@@ -90,9 +111,10 @@ typedef struct {
     bool scored;     // root has scores
     QueryOrder order;
     bool has_after;
-    Ranked after;        // from the cursor
-    uint64_t hash;       // of the question
-    int64_t *source_ids; // of filter.sources
+    Ranked after;         // from the cursor
+    uint64_t hash;        // of the question
+    int64_t *source_ids;  // of filter.sources
+    size_t captions_done; // so many of filter.captions are looked at elsewhere
     QueryPart *parts;
     size_t part_cap;
 } Question;
@@ -100,6 +122,7 @@ typedef struct {
 // engine.c
 VcStmt *query_statement(QueryEngine *engine, int which, VcErr *err); // reset, NULL on failure
 bool query_need_rows(QueryEngine *engine, VcErr *err);               // state.rows, ids, dead
+bool query_need_rowless(QueryEngine *engine, VcErr *err);            // state.rowless
 bool query_need_vectors(QueryEngine *engine, VcErr *err);
 int64_t query_find_row(const QueryEngine *engine, int64_t image_id); // -1: it has none
 void query_mark_dead(QueryEngine *engine, size_t row);
@@ -120,12 +143,54 @@ void query_forget_sets(QueryEngine *engine);
 bool query_explain_caption(VcErr *err, const char *words);
 bool query_need_captions(QueryEngine *engine, VcErr *err); // captions are indexed, else VC_ERR_USAGE
 
+// Also the concepts of q->root and the image left out.
+bool query_allowed_with_concepts(Question *q, RowSet *out, bool *all);
+
+// captions.c
+void query_captions_finish(EngineState *state);
+int64_t query_caption_image(const CaptionMap *map, int64_t caption_id); // -1: there is no such caption
+bool query_count_captions(QueryEngine *engine, const char *words, int64_t most, int64_t *count, VcErr *err);
+// *out is NULL where so few match that it does not pay, or there are too many captions.
+bool query_caption_map(QueryEngine *engine, const char *words, const CaptionMap **out, VcErr *err);
+// Of the first of filter.captions. Borrowed until the next call.
+bool query_caption_list(Question *q, const CaptionList **out);
+
+// sieve.c: does an image pass the filters?
+typedef struct {
+    Question *q;
+    VcStmt *caption;      // does a caption of image ?1 match ?2
+    bool splits, sources; // are to be looked up
+    size_t first_caption; // captions[first_caption ...] are to be looked up
+    size_t tested;
+    bool sets, all; // rows are tested by sets; all of them pass
+    RowSet allowed;
+} QuerySieve;
+bool query_sieve_begin(QuerySieve *sieve, Question *q);
+bool query_sieve_make_sets(QuerySieve *sieve); // at once; else they are made after some hundreds of images
+bool query_sieve_holds(const QuerySieve *sieve, int64_t row); // with sets
+bool query_sieve_pass(QuerySieve *sieve, int64_t image_id, bool *pass);
+void query_sieve_finish(QuerySieve *sieve);
+
 // names.c
 bool query_compile(Question *q);      // root and scored, ids looked up
 bool query_find_sources(Question *q); // source_ids
 bool query_check_names(Question *q);  // splits and tags exist
 
-// order_rows.c: pages in the order of a score over vector rows; order_ids.c: of image_id or captions.
+// A page that is being filled in order.
+typedef struct {
+    Question *q;
+    size_t skip; // still to be passed over
+    bool full;   // one more than the page was seen
+    Ranked last;
+} QueryOutput;
+QueryOutput query_output_begin(Question *q);
+// The next image of the order, which passes all filters. *more: the page has room, or the count goes on.
+bool query_output_put(QueryOutput *out, const Ranked *r, bool *more);
+// Statements over caption_fts with the first of filter.captions as ?1; an error explains the words.
+bool query_words_prepare(Question *q, const char *sql, VcStmt **stmt);
+bool query_words_step(Question *q, VcStmt *stmt, bool *row);
+
+// order_rows.c: pages in the order of a score over vector rows; order_ids.c: of image_id; order_captions.c.
 bool query_page_by_vector(Question *q);
 bool query_page_by_concepts(Question *q);
 bool query_page_by_id(Question *q);

@@ -66,18 +66,21 @@ bool query_explain_caption(VcErr *err, const char *words)
 }
 
 // Rows of the images that a statement names in its first column.
-static bool add_images(Question *q, VcStmt *stmt, RowSet *set)
+static bool add_images(Question *q, VcStmt *stmt, const CaptionMap *map, RowSet *set)
 {
     bool row = true, ok = true;
-    while ((ok = vc_stmt_step(stmt, &row, q->err)) && row)
-        set_row(set, query_find_row(q->engine, vc_column_int(stmt, 0)));
+    while ((ok = vc_stmt_step(stmt, &row, q->err)) && row) {
+        const int64_t id = vc_column_int(stmt, 0);
+        set_row(set, query_find_row(q->engine, map ? query_caption_image(map, id) : id));
+    }
     return ok;
 }
 
 typedef struct {
     const char *key, *sql; // ?1 is bound to `text`
     const char *text;
-    int64_t number; // bound instead of a NULL text
+    int64_t number;        // bound instead of a NULL text
+    const CaptionMap *map; // of the captions that the statement names, NULL: it names images
 } SetSource;
 
 // Adds one source of images to a set that is being built.
@@ -90,7 +93,7 @@ static bool add_source(Question *q, const SetSource *from, RowSet *set)
     } else if (ok) {
         vc_bind_int(stmt, 1, from->number);
     }
-    ok = ok && add_images(q, stmt, set);
+    ok = ok && add_images(q, stmt, from->map, set);
     vc_stmt_finish(&stmt);
     return ok;
 }
@@ -152,16 +155,20 @@ static void keep_common(RowSet *all, const RowSet *set, bool inside)
 static bool by_captions(Question *q, RowSet *all)
 {
     QueryTexts words = q->request->filter.captions;
-    for (size_t i = 0; i < words.count; i++) {
+    for (size_t i = q->captions_done; i < words.count; i++) {
         const RowSet *set;
+        const CaptionMap *map;
         char what[120];
         snprintf(what, sizeof what, "images whose caption matches %.80s", words.items[i]);
-        const SetSource from = {"caption",
-                                "SELECT c.image_id FROM caption_fts f CROSS JOIN caption c"
-                                " ON c.caption_id = f.rowid WHERE f.text MATCH ?1",
-                                words.items[i], 0};
         if (!query_need_captions(q->engine, q->err))
             return false;
+        if (!query_caption_map(q->engine, words.items[i], &map, q->err))
+            return query_explain_caption(q->err, words.items[i]);
+        const SetSource from = {"caption",
+                                map ? "SELECT f.rowid FROM caption_fts f WHERE f.text MATCH ?1"
+                                    : "SELECT c.image_id FROM caption_fts f CROSS JOIN caption c"
+                                      " ON c.caption_id = f.rowid WHERE f.text MATCH ?1",
+                                words.items[i], 0, map};
         if (!union_of(q, what, &from, 1, &set))
             return query_explain_caption(q->err, words.items[i]);
         keep_common(all, set, true);
@@ -176,7 +183,7 @@ static bool by_splits(Question *q, RowSet *all)
         return true;
     SetSource *from = vc_arena_alloc(q->memory, names.count, sizeof *from);
     for (size_t i = 0; i < names.count; i++)
-        from[i] = (SetSource){"split", "SELECT image_id FROM split WHERE name = ?1", names.items[i], 0};
+        from[i] = (SetSource){"split", "SELECT image_id FROM split WHERE name = ?1", names.items[i], 0, NULL};
     const RowSet *set;
     if (!union_of(q, "images of the splits", from, names.count, &set))
         return false;
@@ -191,7 +198,8 @@ static bool by_sources(Question *q, RowSet *all)
         return true;
     SetSource *from = vc_arena_alloc(q->memory, count, sizeof *from);
     for (size_t i = 0; i < count; i++) // the index on (source_id, key) holds the image_id
-        from[i] = (SetSource){"source", "SELECT image_id FROM image WHERE source_id = ?1", NULL, q->source_ids[i]};
+        from[i] =
+            (SetSource){"source", "SELECT image_id FROM image WHERE source_id = ?1", NULL, q->source_ids[i], NULL};
     const RowSet *set;
     if (!union_of(q, "images of the sources", from, count, &set))
         return false;
@@ -205,7 +213,7 @@ static bool by_tags(Question *q, RowSet *all, QueryTexts names, bool inside)
         const RowSet *set;
         char what[120];
         snprintf(what, sizeof what, "images tagged %.80s", names.items[i]);
-        const SetSource from = {"tag", "SELECT image_id FROM tag WHERE name = ?1", names.items[i], 0};
+        const SetSource from = {"tag", "SELECT image_id FROM tag WHERE name = ?1", names.items[i], 0, NULL};
         if (!union_of(q, what, &from, 1, &set))
             return false;
         keep_common(all, set, inside);
@@ -220,8 +228,9 @@ bool query_allowed(Question *q, RowSet *out, bool *all)
         return false;
     const EngineState *s = &q->engine->state;
     *out = (RowSet){0};
-    *all = s->dead.count == 0 &&
-           f->captions.count + f->splits.count + f->sources.count + f->tags.count + f->not_tags.count == 0;
+    *all = s->dead.count == 0 && f->captions.count - q->captions_done + f->splits.count + f->sources.count +
+                                         f->tags.count + f->not_tags.count ==
+                                     0;
     if (*all)
         return true;
     *out = query_set_create(s->rows);
