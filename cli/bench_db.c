@@ -254,8 +254,9 @@ static bool make(const Choice *c, const char *dir, VcErr *err)
     if (ok) {
         double rows = (double)c->images * BENCH_PER_IMAGE;
         printf("{\"bench\": \"db\", \"what\": \"load\", \"images\": %lld, \"rows\": %.0f, \"rows_per_s\": %.0f, "
-               "\"tables_s\": %.2f, \"indexes_s\": %.2f, \"text_s\": %.2f, \"lists_s\": %.2f, \"bytes\": %llu}\n",
-               (long long)c->images, rows, rows / t.load_s, t.tables_s, t.index_s, t.text_s, t.lists_s,
+               "\"tables_s\": %.2f, \"indexes_s\": %.2f, \"text_s\": %.2f, \"lists_s\": %.2f, \"pairs_s\": %.2f, "
+               "\"bytes\": %llu}\n",
+               (long long)c->images, rows, rows / t.load_s, t.tables_s, t.index_s, t.text_s, t.lists_s, t.pairs_s,
                (unsigned long long)bytes);
         fflush(stdout);
     }

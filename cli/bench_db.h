@@ -11,7 +11,7 @@ typedef struct {
     int64_t images, concepts;
     double load_s;   // image_concept: inserts, commits, checkpoints
     double tables_s; // image, caption, concept
-    double index_s, text_s, lists_s;
+    double index_s, text_s, lists_s, pairs_s;
 } BenchDbTimes;
 
 // Fills the workspace, which is new. The same numbers give the same rows everywhere.

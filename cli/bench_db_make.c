@@ -209,5 +209,6 @@ bool bench_db_make(VcWorkspace *ws, int64_t images, int64_t concepts, BenchDbTim
     times->tables_s = vc_now() - start;
     return load(ws, images, concepts, &times->load_s, err) &&
            timed(&times->index_s, vc_workspace_build_indexes, ws, err) && timed(&stats, finish_run, ws, err) &&
-           timed(&times->text_s, vc_workspace_rebuild_fts, ws, err) && timed(&times->lists_s, postings_build, ws, err);
+           timed(&times->text_s, vc_workspace_rebuild_fts, ws, err) &&
+           timed(&times->lists_s, postings_build, ws, err) && timed(&times->pairs_s, statistics_pairs_store, ws, err);
 }

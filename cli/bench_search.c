@@ -18,18 +18,22 @@ static const CliHelp help = {
     .summary = "vector search, ms",
     .usage = "[options]",
     .details =
-        "Writes a vector file of made vectors and its file of bytes to a new folder in $TMPDIR (3 kB a vector of 512 "
+        "Writes a vector file of made vectors and its file of bytes to a new folder in $TMPDIR (1.5 kB a vector of 512 "
         "numbers;\nremoved at the end) and asks for the 10 nearest. One JSON object a line, for 1 thread and for "
         "--threads, for one\nquery a call and for --batch: \"rows\", \"dim\", \"data\", \"batch\", \"threads\", "
         "\"method\" (\"bytes\": left out by their\nbytes, scored from float16; \"float16\": all of them scored), "
         "\"ms\" (median of the calls), \"recall_at_10\" (against a\nfloat loop over all rows), \"fine\" (float16 rows "
-        "scored a query), \"kernels\".",
+        "scored a query), \"read_share\": bytes (or float16) of all rows a second, as a share of what the same threads "
+        "reach by "
+        "only\nreading that file, \"kernels\". With --cells also an index of cells, and what looking into few of them "
+        "finds "
+        "(\"method\":\n\"cells\", \"probe\").",
     .example = "  vicha bench search --rows 1000000 --dim 512 --batch 64 --data clustered",
 };
 
 typedef struct {
-    int64_t rows, dim, batch;
-    const char *data;
+    int64_t rows, dim, batch, cells;
+    const char *data, *keep;
     double seconds;
     BenchVectors kind;
 } Options;
@@ -39,14 +43,17 @@ enum { K = 10 };
 typedef struct {
     const Options *o;
     size_t batch, dim;
-    char *folder, *path, *bytes_path;
+    char *folder, *path, *bytes_path, *cells_path;
     VectorsReader *reader;
     Nearest *nearest;
     float *queries; // [batch][dim]
     uint64_t *want; // [sample][K], of a float loop
     float *least;   // [sample], score of the K-th
     size_t sample;
+    double bytes_rate, fine_rate; // GB/s that the threads reach by reading the files
 } Bench;
+
+// --- the files -------------------------------------------------------------------------------------------------------
 
 static bool write_file(Bench *b, VcPool *pool, VcErr *err)
 {
@@ -67,9 +74,73 @@ static bool write_file(Bench *b, VcPool *pool, VcErr *err)
     ok = ok && vectors_writer_sync(w, &written, err);
     vectors_writer_close(&w);
     free(x);
-    return ok && vectors_reader_open(&b->reader, b->path, rows, err) &&
-           vectors_bytes_build(b->bytes_path, b->reader, pool, err) &&
-           nearest_open(&b->nearest, b->reader, b->bytes_path, NULL, err);
+    return ok;
+}
+
+static bool make_cells(Bench *b, VcPool *pool, VcErr *err)
+{
+    VectorsBytes *bytes = NULL;
+    const double start = vc_now();
+    bool ok = vectors_bytes_open(&bytes, b->bytes_path, b->reader, err) &&
+              cells_build(b->cells_path, b->reader, bytes, (size_t)b->o->cells, pool, err) &&
+              nearest_open_cells(b->nearest, b->cells_path, err);
+    vectors_bytes_close(&bytes);
+    if (ok) {
+        printf("{\"bench\": \"search cells\", \"rows\": %lld, \"dim\": %zu, \"cells\": %zu, \"threads\": %zu, "
+               "\"seconds\": "
+               "%.2f}\n",
+               (long long)b->o->rows, b->dim, nearest_cells(b->nearest), vc_pool_threads(pool), vc_now() - start);
+    }
+    return ok;
+}
+
+static bool make_files(Bench *b, VcPool *pool, VcErr *err)
+{
+    const bool there = vc_exists(b->path);
+    return (there || write_file(b, pool, err)) && vectors_reader_open(&b->reader, b->path, (uint64_t)b->o->rows, err) &&
+           (vectors_reader_dim(b->reader) == b->dim ||
+            vc_fail(err, VC_ERR_USAGE, "'%s' has vectors of another size", b->path)) &&
+           (there || vectors_bytes_build(b->bytes_path, b->reader, pool, err)) &&
+           nearest_open(&b->nearest, b->reader, b->bytes_path, NULL, err) &&
+           (b->o->cells == 0 || make_cells(b, pool, err));
+}
+
+typedef struct {
+    const uint64_t *words;
+    uint64_t *sums; // [workers]
+} Reading;
+
+static void read_chunk(void *ctx, size_t begin, size_t end, size_t worker)
+{
+    Reading *r = ctx;
+    uint64_t sums[8] = {0};
+    for (size_t i = begin; i + 8 <= end; i += 8) {
+        for (size_t k = 0; k < 8; k++)
+            sums[k] += r->words[i + k];
+    }
+    for (size_t k = 0; k < 8; k++)
+        r->sums[worker] += sums[k];
+}
+
+// GB/s of the pool's threads that do nothing but read a file of the page cache.
+static bool read_rate(const char *path, VcPool *pool, double *rate, VcErr *err)
+{
+    VcMap map = {0};
+    if (!vc_map_open(&map, path, err))
+        return false;
+    Reading r = {(const uint64_t *)(const void *)map.data, vc_calloc(vc_pool_threads(pool), sizeof *r.sums)};
+    *rate = 0;
+    for (int run = 0; run < 4; run++) {
+        const double start = vc_now();
+        vc_parallel_for(pool, map.size / 8, 1 << 17, read_chunk, &r);
+        const double reached = (double)map.size / (vc_now() - start) * 1e-9;
+        *rate = reached > *rate ? reached : *rate;
+    }
+    volatile uint64_t sink = r.sums[0];
+    (void)sink;
+    free(r.sums);
+    vc_map_close(&map);
+    return true;
 }
 
 // The K best of a sample of the queries by a loop in float and sums in double.
@@ -130,11 +201,19 @@ static double recall(const Bench *b, const NearestAnswer *a, size_t batch)
     return of ? (double)found / (double)of : 0;
 }
 
-static bool measure(Bench *b, size_t batch, bool exact, VcPool *pool, VcErr *err)
+typedef enum { BY_BYTES, BY_FLOAT16, BY_CELLS } Method;
+
+static bool measure(Bench *b, size_t batch, Method method, size_t probe, VcPool *pool, VcErr *err)
 {
     BenchTimes times = {0};
-    NearestQuestion q = {
-        .vectors = b->queries, .count = batch, .limit = K, .least = -INFINITY, .exact = exact, .pool = pool};
+    NearestQuestion q = {.vectors = b->queries,
+                         .count = batch,
+                         .limit = K,
+                         .least = -INFINITY,
+                         .exact = method == BY_FLOAT16,
+                         .probe = method == BY_CELLS ? probe : 0,
+                         .pool = pool};
+    static const char *const names[] = {"bytes", "float16", "cells"};
     NearestAnswer a;
     if (!nearest_find(b->nearest, &q, &a, err)) // pages
         return false;
@@ -150,25 +229,65 @@ static bool measure(Bench *b, size_t batch, bool exact, VcPool *pool, VcErr *err
         fine += (double)a.fine;
         nearest_answer_finish(&a);
     }
+    const double seconds = bench_median(&times), rate = method == BY_BYTES ? b->bytes_rate : b->fine_rate;
+    const double bytes = (double)b->o->rows * (double)b->dim * (method == BY_BYTES ? 1 : 2);
     printf("{\"bench\": \"search\", \"rows\": %lld, \"dim\": %zu, \"data\": \"%s\", \"batch\": %zu, \"threads\": %zu, "
-           "\"method\": \"%s\", \"ms\": %.3f, \"recall_at_10\": %.4f, \"fine\": %.0f, \"kernels\": \"%s\"}\n",
-           (long long)b->o->rows, b->dim, b->o->data, batch, vc_pool_threads(pool), exact ? "float16" : "bytes",
-           bench_median(&times) * 1e3, share, fine / (double)(times.count * batch), nn_scan_kernels()->name);
+           "\"method\": \"%s\", ",
+           (long long)b->o->rows, b->dim, b->o->data, batch, vc_pool_threads(pool), names[method]);
+    if (method == BY_CELLS) {
+        printf("\"probe\": %zu, ", probe);
+    } else {
+        printf("\"read_share\": %.2f, ", bytes / seconds * 1e-9 / rate);
+    }
+    printf("\"ms\": %.3f, \"recall_at_10\": %.4f, \"fine\": %.0f, \"kernels\": \"%s\"}\n", seconds * 1e3, share,
+           fine / (double)(times.count * batch), nn_scan_kernels()->name);
     fflush(stdout);
     bench_times_finish(&times);
     return true;
+}
+
+static bool measure_threads(Bench *b, size_t threads, VcErr *err)
+{
+    VcPool *pool = vc_pool_create(threads);
+    bool ok = read_rate(b->bytes_path, pool, &b->bytes_rate, err) && read_rate(b->path, pool, &b->fine_rate, err) &&
+              measure(b, 1, BY_BYTES, 0, pool, err) &&
+              (b->batch == 1 || measure(b, b->batch, BY_BYTES, 0, pool, err)) &&
+              measure(b, 1, BY_FLOAT16, 0, pool, err);
+    for (size_t probe = 1; ok && b->o->cells > 0 && probe <= (size_t)b->o->cells && probe <= 256; probe *= 4)
+        ok = measure(b, 1, BY_CELLS, probe, pool, err);
+    vc_pool_destroy(&pool);
+    return ok;
+}
+
+static void remove_files(const Bench *b)
+{
+    static const char *const files[] = {"image-bench.f16", "image-bench.f16.crc", "image-bench.i8",
+                                        "image-bench.i8.crc", "image-bench.ivf"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char *path = vc_path_join(b->folder, files[i]);
+        unlink(path);
+        free(path);
+    }
+    rmdir(b->folder);
 }
 
 static bool run(const Options *o, size_t threads, VcErr *err)
 {
     const char *base = getenv("TMPDIR");
     VcStr folder = {0};
-    vc_str_putf(&folder, "%s/vicha-bench-XXXXXX", base && *base ? base : "/tmp");
-    if (!mkdtemp(folder.data))
-        return vc_fail_errno(err, "cannot make a folder like '%s'", folder.data);
+    if (o->keep) {
+        vc_str_put(&folder, o->keep);
+        if (!vc_make_dirs(o->keep, err))
+            return false;
+    } else {
+        vc_str_putf(&folder, "%s/vicha-bench-XXXXXX", base && *base ? base : "/tmp");
+        if (!mkdtemp(folder.data))
+            return vc_fail_errno(err, "cannot make a folder like '%s'", folder.data);
+    }
     Bench b = {.o = o, .batch = (size_t)o->batch, .dim = (size_t)o->dim, .folder = folder.data};
     b.path = vc_path_join(b.folder, "image-bench.f16");
     b.bytes_path = vectors_bytes_path(b.path);
+    b.cells_path = cells_path(b.path);
     b.sample = b.batch < 16 ? b.batch : 16;
     b.queries = vc_alloc(b.batch * b.dim, sizeof *b.queries);
     b.want = vc_calloc(b.sample * K, sizeof *b.want);
@@ -176,27 +295,19 @@ static bool run(const Options *o, size_t threads, VcErr *err)
     VcPool *pool = vc_pool_create(threads);
     // Other vectors of the same kind.
     bench_vectors(b.queries, 0, b.batch, b.dim, o->kind, 2, pool);
-    bool ok = write_file(&b, pool, err);
+    bool ok = make_files(&b, pool, err);
     if (ok)
         find_truth(&b, pool);
-    for (size_t t = 1; ok && t <= threads; t += threads > 1 ? threads - 1 : 1) {
-        VcPool *use = vc_pool_create(t);
-        ok = measure(&b, 1, false, use, err) && (b.batch == 1 || measure(&b, b.batch, false, use, err)) &&
-             measure(&b, 1, true, use, err);
-        vc_pool_destroy(&use);
-    }
+    for (size_t t = 1; ok && t <= threads; t += threads > 1 ? threads - 1 : 1)
+        ok = measure_threads(&b, t, err);
     nearest_close(&b.nearest);
     vectors_reader_close(&b.reader);
     vc_pool_destroy(&pool);
-    const char *files[] = {"image-bench.f16", "image-bench.f16.crc", "image-bench.i8", "image-bench.i8.crc"};
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char *path = vc_path_join(b.folder, files[i]);
-        unlink(path);
-        free(path);
-    }
-    rmdir(b.folder);
+    if (!o->keep)
+        remove_files(&b);
     free(b.path);
     free(b.bytes_path);
+    free(b.cells_path);
     free(b.queries);
     free(b.want);
     free(b.least);
@@ -211,6 +322,9 @@ int bench_search(int argc, char **argv)
                                  {"dim", 0, CLI_INT, &o.dim, "D", "numbers of a vector", 1, 4096},
                                  {"batch", 0, CLI_INT, &o.batch, "N", "queries a call", 1, 4096},
                                  {"data", 0, CLI_STRING, &o.data, "KIND", "loose, cone or clustered vectors", 0, 0},
+                                 {"cells", 0, CLI_INT, &o.cells, "N", "also an index of N cells (0: none)", 0, 65536},
+                                 {"keep", 0, CLI_STRING, &o.keep, "DIR",
+                                  "make the files there and keep them; those that are there are used", 0, 0},
                                  {"seconds", 0, CLI_REAL, &o.seconds, "S", "how long to measure", 0.001, 600},
                                  {0}};
     static const char *const kinds[] = {"loose", "cone", "clustered"};

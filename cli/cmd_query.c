@@ -37,6 +37,14 @@ static const CliHelp help = {
         "and surf* are understood.\n"
         "--like takes an image's number, its key or the end of it, a file, or a URL.\n"
         "\n"
+        "A search by vectors is exact. For tens of millions, 'vicha index-vectors --cells' makes an index, and --probe "
+        "N "
+        "looks\n"
+        "into the N cells nearest to the question; index-vectors prints what share of the exact answer that finds. "
+        "With "
+        "any\n"
+        "filter, a lowest score or behind the first page the answer is exact all the same.\n"
+        "\n"
         "Paging: with -v or when there are more images, a cursor is printed to standard error; --after CURSOR goes on\n"
         "behind the last image of that page, also when images came or went in between.\n"
         "--sql runs one statement that reads, for --timeout seconds and --rows rows at most.",
@@ -50,7 +58,7 @@ typedef struct {
     CliList with, without, captions, likes, splits, sources, tags, not_tags;
     const char *clip, *format, *thumbnails, *after, *sql;
     double min_score, timeout;
-    int64_t limit, offset, rows;
+    int64_t limit, offset, rows, probe;
     bool exact, explain, count, open;
 } Choice;
 
@@ -206,6 +214,7 @@ static bool ask(QueryEngine *engine, const CliContext *ctx, const Choice *c, VcP
         .min_score = c->min_score,
         .has_min_score = c->min_score > -2,
         .exact = c->exact,
+        .probe = (size_t)c->probe,
         .limit = (size_t)c->limit,
         .offset = (size_t)c->offset,
         .cursor = c->after,
@@ -265,6 +274,7 @@ int cmd_query(int argc, char **argv)
         {"clip", 0, CLI_STRING, &c.clip, "MODEL", "where the workspace's CLIP model is now", 0, 0},
         {"min-score", 0, CLI_REAL, &c.min_score, "S", "leave lower scores out (below -1: keep all)", -2, 1},
         {"exact", 0, CLI_FLAG, &c.exact, NULL, "compare float16 vectors alone, without pre-selection", 0, 0},
+        {"probe", 0, CLI_INT, &c.probe, "N", "look into the N nearest cells of the index only (0: exact)", 0, 65536},
         {"limit", 'n', CLI_INT, &c.limit, "N", "images a page", 1, QUERY_MAX_LIMIT},
         {"offset", 0, CLI_INT, &c.offset, "N", "pass over so many images", 0, 1e15},
         {"after", 0, CLI_STRING, &c.after, "CURSOR", "go on behind a page", 0, 0},

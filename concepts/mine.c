@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "concepts/mine_top.h"
 #include "concepts/postings.h"
+#include "concepts/statistics.h"
 #include "concepts/store.h"
 #include "concepts/vectors.h"
 #include "nn/nn.h"
@@ -291,6 +292,16 @@ static bool finish_run(Stage *s, VcErr *err)
     return ok;
 }
 
+// Pairs of concepts: anew when there are new images, and where a workspace has none yet.
+static bool keep_pairs(VcWorkspace *ws, bool changed, VcErr *err)
+{
+    int64_t mined, known;
+    if (!vc_db_int(ws->db, "SELECT 1 FROM concept_stat WHERE images > 0 LIMIT 1", 0, &mined, err) ||
+        !vc_db_int(ws->db, "SELECT 1 FROM concept_pair LIMIT 1", 0, &known, err))
+        return false;
+    return !mined || (known && !changed) || statistics_pairs_store(ws, err);
+}
+
 static void allocate(Stage *s)
 {
     VC_ASSERT(s->count > 0);
@@ -350,7 +361,7 @@ bool concepts_mine(VcWorkspace *ws, const ConceptsMineOptions *options, Concepts
     }
     if (ok && (pending > 0 || unfinished))
         ok = finish_run(&s, err);
-    ok = ok && postings_build(ws, err);
+    ok = ok && postings_build(ws, err) && keep_pairs(ws, pending > 0 || unfinished, err);
     report->images_total = mined + report->images;
 out:
     finish(&s);

@@ -25,6 +25,10 @@ enum { STATISTICS_PAIR_CONCEPTS = 4096 };
 // with all others, that min_images images have both. Equal ones: more images, then by name.
 bool statistics_pairs(VcWorkspace *ws, const char *concept, StatisticsOrder order, int64_t min_images, size_t limit,
                       StatisticsPair **out, size_t *count, VcErr *err);
+// Fills table concept_pair: of each of those concepts the STATISTICS_PARTNERS others that most images have with it. One
+// transaction. Mining ends with it.
+enum { STATISTICS_PARTNERS = 64 };
+bool statistics_pairs_store(VcWorkspace *ws, VcErr *err);
 void statistics_pairs_free(StatisticsPair **pairs, size_t count);
 
 // --- coverage

@@ -199,6 +199,70 @@ bool statistics_pairs(VcWorkspace *ws, const char *concept, StatisticsOrder orde
     return ok;
 }
 
+// --- kept ones -------------------------------------------------------------------------------------------------------
+
+typedef struct {
+    int64_t id;
+    uint32_t images;
+} Partner;
+
+static int by_images(const void *a, const void *b)
+{
+    const Partner *x = a, *y = b;
+    return x->images != y->images ? (x->images > y->images ? -1 : 1) : (x->id > y->id) - (x->id < y->id);
+}
+
+static bool store_partners(VcStmt *insert, int64_t id, const Partner *partners, size_t n, VcErr *err)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++) {
+        vc_bind_int(insert, 1, id);
+        vc_bind_int(insert, 2, partners[i].id);
+        vc_bind_int(insert, 3, partners[i].images);
+        ok = vc_stmt_run(insert, err);
+    }
+    return ok;
+}
+
+static bool store_all(VcWorkspace *ws, const Concepts *c, const uint32_t *counters, VcErr *err)
+{
+    VcStmt *insert = NULL;
+    Partner *partners = vc_alloc(c->count + 1, sizeof *partners);
+    bool ok = vc_db_exec(ws->db, "DELETE FROM concept_pair", err) &&
+              vc_db_prepare(ws->db, &insert, "INSERT INTO concept_pair(a, b, images) VALUES(?1, ?2, ?3)", err);
+    for (size_t a = 0; ok && a < c->count; a++) {
+        size_t n = 0;
+        for (size_t b = 0; b < c->count; b++) {
+            const uint32_t images = a == b ? 0 : counters[triangle(a, b)];
+            if (images > 0)
+                partners[n++] = (Partner){c->concepts[b].id, images};
+        }
+        if (n > 1)
+            qsort(partners, n, sizeof *partners, by_images);
+        ok =
+            store_partners(insert, c->concepts[a].id, partners, n < STATISTICS_PARTNERS ? n : STATISTICS_PARTNERS, err);
+    }
+    vc_stmt_finish(&insert);
+    free(partners);
+    return ok;
+}
+
+bool statistics_pairs_store(VcWorkspace *ws, VcErr *err)
+{
+    Concepts c = {0};
+    bool ok = read_concepts(ws, &c, STATISTICS_PAIR_CONCEPTS, err);
+    if (ok) {
+        uint32_t *counters = vc_calloc(c.count * (c.count - 1) / 2 + 1, sizeof *counters);
+        ok = count_all(ws, &c, counters, err) && vc_db_begin(ws->db, err) && store_all(ws, &c, counters, err) &&
+             vc_db_commit(ws->db, err);
+        if (!ok)
+            vc_db_rollback(ws->db);
+        free(counters);
+    }
+    free_concepts(&c);
+    return ok;
+}
+
 void statistics_pairs_free(StatisticsPair **pairs, size_t count)
 {
     for (size_t i = 0; *pairs && i < count; i++) {

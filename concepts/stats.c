@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "concepts/postings.h"
 #include "concepts/store.h"
 #include "extract/extract.h"
 
@@ -21,16 +22,48 @@ static bool read_items(VcWorkspace *ws, const char *sql, StatsItem *items, size_
     return ok;
 }
 
-// Groups: bin and number.
-static bool read_bins(VcWorkspace *ws, const char *sql, int64_t *bins, VcErr *err)
+// --- scores ----------------------------------------------------------------------------------------------------------
+
+enum { SCORES = 1 << 16 };
+
+// counts[score + 32768] of all mined rows from posting lists: many times faster than the table. False without an error:
+// there are no lists of this state.
+static bool count_lists(VcWorkspace *ws, int64_t *counts, bool *done, VcErr *err)
 {
-    VcStmt *stmt;
-    if (!vc_db_prepare(ws->db, &stmt, sql, err))
+    PostingsReader *lists = NULL;
+    VcErr damaged = {0};
+    uint64_t stamp = 0;
+    *done = false;
+    if (!postings_stamp(ws, &stamp, err))
         return false;
-    bool row = true, ok = true;
-    while ((ok = vc_stmt_step(stmt, &row, err)) && row) {
-        int64_t bin = vc_column_int(stmt, 0);
-        bins[bin < 0 ? 0 : bin >= STATS_BINS ? STATS_BINS - 1 : bin] += vc_column_int(stmt, 1);
+    if (!postings_open(&lists, ws, stamp, &damaged) || !lists)
+        return true;
+    VcStmt *stmt = NULL;
+    bool row = true, ok = vc_db_prepare(ws->db, &stmt, "SELECT concept_id, images FROM concept_stat", err);
+    int64_t known = 0, found = 0;
+    while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
+        const PostingList list = postings_list(lists, vc_column_int(stmt, 0));
+        known += vc_column_int(stmt, 1);
+        const size_t n = list.rows ? list.count : list.count ? list.span : 0;
+        for (size_t i = 0; i < n; i++) {
+            counts[list.scores[i] + SCORES / 2] += list.scores[i] != POSTINGS_ABSENT;
+            found += list.scores[i] != POSTINGS_ABSENT;
+        }
+    }
+    vc_stmt_finish(&stmt);
+    postings_close(&lists);
+    *done = ok && found == known;
+    return ok;
+}
+
+static bool count_table(VcWorkspace *ws, int64_t *counts, VcErr *err)
+{
+    VcStmt *stmt = NULL;
+    bool row = true, ok = vc_db_prepare(ws->db, &stmt, "SELECT score FROM image_concept", err);
+    while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
+        const int64_t score = vc_column_int(stmt, 0);
+        if (score >= -SCORES / 2 && score < SCORES / 2)
+            counts[score + SCORES / 2]++;
     }
     vc_stmt_finish(&stmt);
     return ok;
@@ -38,31 +71,75 @@ static bool read_bins(VcWorkspace *ws, const char *sql, int64_t *bins, VcErr *er
 
 static bool score_histogram(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
 {
-    int64_t low, high;
-    if (!vc_db_int(ws->db, "SELECT min(score) FROM image_concept", 0, &low, err) ||
-        !vc_db_int(ws->db, "SELECT max(score) FROM image_concept", 0, &high, err))
-        return false;
-    s->score_low = (double)low / 32767;
-    s->score_high = (double)high / 32767;
-    char sql[200];
-    snprintf(sql, sizeof sql, "SELECT (score - (%lld)) * %d / %lld, count(*) FROM image_concept GROUP BY 1",
-             (long long)low, STATS_BINS, (long long)high - low + 1);
-    return read_bins(ws, sql, s->score_bins, err);
+    int64_t *counts = vc_calloc(SCORES, sizeof *counts), low = SCORES, high = 0;
+    bool done, ok = count_lists(ws, counts, &done, err);
+    if (ok && !done) {
+        memset(counts, 0, SCORES * sizeof *counts);
+        ok = count_table(ws, counts, err);
+    }
+    for (int64_t i = 0; i < SCORES; i++) {
+        if (counts[i] == 0)
+            continue;
+        low = i < low ? i : low;
+        high = i;
+        s->pairs += counts[i];
+    }
+    for (int64_t i = low; i <= high; i++)
+        s->score_bins[(i - low) * STATS_BINS / (high - low + 1)] += counts[i];
+    if (s->pairs > 0) {
+        s->score_low = (double)(low - SCORES / 2) / 32767;
+        s->score_high = (double)(high - SCORES / 2) / 32767;
+    }
+    free(counts);
+    return ok;
 }
 
-static bool read_causes(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
+// --- images ----------------------------------------------------------------------------------------------------------
+
+static int by_count(const void *a, const void *b)
 {
-    VcStmt *stmt;
-    if (!vc_db_prepare(ws->db, &stmt,
-                       "SELECT status, count(*) FROM image WHERE status < 0 GROUP BY status ORDER BY 2 DESC, 1 DESC",
-                       err))
-        return false;
-    bool row = true, ok = true;
-    while (s->cause_count < STATS_CAUSES && (ok = vc_stmt_step(stmt, &row, err)) && row) {
-        s->causes[s->cause_count++] =
-            (StatsItem){vc_strdup(extract_cause_name((int)vc_column_int(stmt, 0))), vc_column_int(stmt, 1)};
+    const StatsItem *x = a, *y = b;
+    return x->count != y->count ? (x->count > y->count ? -1 : 1) : strcmp(x->text, y->text);
+}
+
+// One pass over the table.
+static bool count_images(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
+{
+    enum { STATUSES = 256 };
+    int64_t counts[STATUSES] = {0};
+    VcStmt *stmt = NULL;
+    bool row = true, ok = vc_db_prepare(ws->db, &stmt, "SELECT status, row FROM image NOT INDEXED", err);
+    while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
+        const int64_t status = vc_column_int(stmt, 0);
+        s->images++;
+        s->embedded += !vc_column_is_null(stmt, 1);
+        s->mined += status == 2;
+        s->rejected += status < 0;
+        if (status < 0)
+            counts[status > -STATUSES ? -status : STATUSES - 1]++;
     }
     vc_stmt_finish(&stmt);
+    for (int i = 0; ok && i < STATUSES && s->cause_count < STATS_CAUSES; i++) {
+        if (counts[i])
+            s->causes[s->cause_count++] = (StatsItem){vc_strdup(extract_cause_name(-i)), counts[i]};
+    }
+    qsort(s->causes, s->cause_count, sizeof *s->causes, by_count);
+    return ok;
+}
+
+static bool count_captions(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
+{
+    VcStmt *stmt = NULL;
+    int64_t with = 0;
+    bool row = true, ok = vc_db_prepare(ws->db, &stmt, "SELECT count(*) FROM caption GROUP BY image_id", err);
+    while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
+        const int64_t n = vc_column_int(stmt, 0);
+        s->per_image[n < STATS_BINS ? n : STATS_BINS - 1]++;
+        s->captions += n;
+        with++;
+    }
+    vc_stmt_finish(&stmt);
+    s->per_image[0] = s->images - with;
     return ok;
 }
 
@@ -74,15 +151,9 @@ bool stats_collect(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
         int64_t *out;
     } counts[] = {
         {"SELECT count(*) FROM source", &s->sources},
-        {"SELECT count(*) FROM image", &s->images},
         {"SELECT count(*) FROM image_file", &s->stored},
         {"SELECT sum(bytes) FROM image_file", &s->bytes},
-        {"SELECT count(*) FROM image WHERE row IS NOT NULL", &s->embedded},
-        {"SELECT count(*) FROM image WHERE status = 2", &s->mined},
-        {"SELECT count(*) FROM image WHERE status < 0", &s->rejected},
-        {"SELECT count(*) FROM caption", &s->captions},
         {"SELECT count(*) FROM concept WHERE NOT removed", &s->concepts},
-        {"SELECT count(*) FROM image_concept", &s->pairs},
     };
     bool ok = true;
     for (size_t i = 0; ok && i < sizeof counts / sizeof *counts; i++)
@@ -97,11 +168,7 @@ bool stats_collect(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
                     "SELECT c.text, t.images FROM concept_stat t JOIN concept c USING(concept_id)"
                     " ORDER BY t.images DESC, c.concept_id",
                     s->top, STATS_TOP, &s->top_count, err) &&
-         read_bins(ws,
-                   "SELECT n, count(*) FROM (SELECT (SELECT count(*) FROM caption c WHERE c.image_id = i.image_id) AS n"
-                   " FROM image i) GROUP BY n",
-                   s->per_image, err) &&
-         score_histogram(ws, s, err) && read_causes(ws, s, err);
+         count_images(ws, s, err) && count_captions(ws, s, err) && score_histogram(ws, s, err);
     if (!ok)
         stats_finish(s);
     return ok;

@@ -515,6 +515,36 @@ bool query_select(QueryEngine *engine, const QueryFilter *filter, int64_t **ids,
     return ok;
 }
 
+bool query_concept_scores(QueryEngine *engine, int64_t concept_id, double *low, double *high, int64_t *counts, size_t n,
+                          VcErr *err)
+{
+    const QueryNode term = {.kind = QUERY_TERM, .concept_id = concept_id};
+    int least = INT16_MAX, most = POSTINGS_ABSENT;
+    memset(counts, 0, n * sizeof *counts);
+    *low = *high = 0;
+    if (!vc_db_exec(engine->ws.db, "BEGIN", err))
+        return false;
+    const bool ok = refresh(engine, err) && query_need_rows(engine, err) && query_need_lists(engine, &term, err);
+    const PostingList list = ok ? query_term_list(engine, &term) : (PostingList){.count = 0};
+    const size_t scores = list.rows ? list.count : list.count ? list.span : 0;
+    for (size_t i = 0; i < scores; i++) {
+        if (list.scores[i] == POSTINGS_ABSENT)
+            continue;
+        least = list.scores[i] < least ? list.scores[i] : least;
+        most = list.scores[i] > most ? list.scores[i] : most;
+    }
+    for (size_t i = 0; i < scores; i++) {
+        if (list.scores[i] != POSTINGS_ABSENT)
+            counts[(size_t)(list.scores[i] - least) * n / (size_t)(most - least + 1)]++;
+    }
+    if (most >= least) {
+        *low = (double)least / 32767;
+        *high = (double)most / 32767;
+    }
+    vc_db_rollback(engine->ws.db);
+    return ok;
+}
+
 void query_page_finish(QueryPage *page)
 {
     vc_arena_destroy(&page->memory);

@@ -61,9 +61,11 @@ typedef struct {
     int64_t exclude_image; // image_id left out (the one that --like names), 0: none
     double min_score;      // lowest score of the order that is still a hit; only with vector or concepts
     bool has_min_score;
-    bool exact;         // vectors: float16 alone, without int8 pre-selection
-    size_t limit;       // images of the page, 1 to QUERY_MAX_LIMIT
-    size_t offset;      // images of the order that are passed over; 0 with a cursor
+    bool exact;    // vectors: float16 alone, without int8 pre-selection
+    size_t probe;  // vectors: look into so many cells of the index only (vicha index-vectors --cells); 0: everywhere.
+                   // The first page of an order without filters and lowest score; all else stays exact
+    size_t limit;  // images of the page, 1 to QUERY_MAX_LIMIT
+    size_t offset; // images of the order that are passed over; 0 with a cursor
     const char *cursor; // QueryPage.next of the page before, NULL or "": the first page
     unsigned fields;    // QUERY_CAPTIONS | QUERY_CONCEPTS
     bool count;         // QueryPage.matched is wanted exactly, whatever it costs
@@ -118,6 +120,10 @@ void query_page_finish(QueryPage *page); // a zeroed struct is allowed
 bool query_select(QueryEngine *engine, const QueryFilter *filter, int64_t **ids, size_t *count, VcErr *err);
 // One hit by its number, with everything; rejected images too. An unknown number is VC_ERR_USAGE.
 bool query_image(QueryEngine *engine, int64_t image_id, QueryPage *page, VcErr *err);
+// How often each score occurs among the images of a concept: counts[n] of n equal steps from *low to *high (cosines).
+// Without images all are 0. Rejected images count, as in concept_stat.
+bool query_concept_scores(QueryEngine *engine, int64_t concept_id, double *low, double *high, int64_t *counts, size_t n,
+                          VcErr *err);
 // Concepts that begin with `prefix`, the most frequent first: for completion. Texts live in *page->memory; hits are
 // empty and `concepts` of the one hit hold them with score = number of images.
 bool query_complete(QueryEngine *engine, const char *prefix, size_t limit, QueryPage *page, VcErr *err);

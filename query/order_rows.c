@@ -61,7 +61,7 @@ static bool make_page(Question *q, RankFn rank)
     return ok;
 }
 
-static double least_score(const QueryRequest *r)
+double query_least_score(const QueryRequest *r)
 {
     return r->has_min_score ? r->min_score : -INFINITY;
 }
@@ -223,7 +223,7 @@ static bool rank_by_concepts(Question *q, Selection *best)
     const bool ok = query_need_lists(q->engine, q->root, q->err);
     if (ok) {
         Evaluation e = evaluation(q, all ? NULL : &allowed);
-        e.least = least_score(q->request);
+        e.least = query_least_score(q->request);
         EvaluationResult result = query_evaluate(&e, best, NULL);
         q->page->matched = result.matched;
         q->page->matched_exact = true;
@@ -246,6 +246,20 @@ bool query_page_by_concepts(Question *q)
 
 // --- by vector -------------------------------------------------------------------------------------------------------
 
+// Cells answer questions that leave no image out; a filter could leave nothing in the cells that are near.
+static size_t usable_probe(Question *q)
+{
+    const QueryRequest *r = q->request;
+    const QueryFilter *f = &r->filter;
+    const bool filtered =
+        q->root || r->has_min_score || q->has_after || r->exact ||
+        f->captions.count + f->splits.count + f->sources.count + f->tags.count + f->not_tags.count > 0;
+    if (r->probe > 0 && filtered)
+        q->page->notice =
+            "the cells were not used: with a filter, a lowest score or behind the first page the answer is exact";
+    return filtered ? 0 : r->probe;
+}
+
 static bool rank_by_vector(Question *q, Selection *best)
 {
     RowSet allowed;
@@ -253,10 +267,15 @@ static bool rank_by_vector(Question *q, Selection *best)
     if (!query_allowed_with_concepts(q, &allowed, &all))
         return false;
     double start = vc_now();
-    bool ok = query_scan_vectors(q->engine, q->request->vector, all ? NULL : &allowed, least_score(q->request),
-                                 q->request->exact, best, &q->page->matched, q->err);
+    const size_t probe = usable_probe(q);
+    bool ok = query_scan_vectors(q, all ? NULL : &allowed, probe, best, &q->page->matched);
     q->page->matched_exact = true;
-    query_part(q, start, q->page->matched, "vectors compared");
+    if (probe > 0 && ok) {
+        query_part(q, start, q->page->matched, "vectors, of which those in the nearest %zu of %zu cells were compared",
+                   probe, nearest_cells(q->engine->state.nearest));
+    } else {
+        query_part(q, start, q->page->matched, "vectors compared");
+    }
     query_set_finish(&allowed);
     return ok;
 }

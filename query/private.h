@@ -84,7 +84,7 @@ typedef struct {
     RowSet dead; // rows without an image, or with a rejected one
     // Vectors.
     VectorsReader *vectors;
-    Nearest *nearest; // over `vectors`
+    Nearest *nearest; // over `vectors`; with its cells once somebody asked for them
     ConceptsModel model;
     TableList *lists;
     size_t list_count, list_cap;
@@ -199,10 +199,10 @@ bool query_page_by_captions(Question *q);
 bool query_select_rows(Question *q, int64_t **ids, size_t *count); // scored expressions
 bool query_select_ids(Question *q, int64_t **ids, size_t *count);  // the rest
 
-// vector.c: the best `best->limit` of the allowed rows (NULL: all) by cosine with `vector` [dim]; *matched: rows that
-// were compared and have at least `least`.
-bool query_scan_vectors(QueryEngine *engine, const float *vector, const RowSet *allowed, double least, bool exact,
-                        Selection *best, int64_t *matched, VcErr *err);
+// vector.c: the best `best->limit` of the allowed rows (NULL: all) by cosine with the request's vector [dim]; *matched:
+// rows that may be hits and have at least the lowest score. With `probe` and a first page: of so many cells.
+bool query_scan_vectors(Question *q, const RowSet *allowed, size_t probe, Selection *best, int64_t *matched);
+double query_least_score(const QueryRequest *r); // -INFINITY: any
 
 // hits.c: *gone: the image is rejected or not there any more; *hit is untouched then.
 bool query_fill_hit(Question *q, const Ranked *r, QueryHit *hit, bool *gone);

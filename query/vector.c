@@ -32,10 +32,11 @@ static void score_chunk(void *ctx, size_t begin, size_t end, size_t worker)
 
 // The first page without a least score: rows are left out by their bytes where there are such. Other rows than these
 // may be looked at where the last of the page ties with many: then *done is false.
-static bool first_page(QueryEngine *engine, const float *vector, const RowSet *allowed, bool exact, Selection *best,
-                       int64_t *matched, bool *done, VcErr *err)
+static bool first_page(const Question *question, const RowSet *allowed, size_t probe, Selection *best, int64_t *matched,
+                       bool *done)
 {
     enum { TIES = 16 }; // hits behind the page, which tie in the order of rows and not of images
+    QueryEngine *engine = question->engine;
     const EngineState *state = &engine->state;
     const size_t words = (state->rows + 63) / 64;
     uint64_t *bits = vc_calloc(words + 1, sizeof *bits);
@@ -47,15 +48,16 @@ static bool first_page(QueryEngine *engine, const float *vector, const RowSet *a
             bits[i] &= (UINT64_C(1) << state->rows % 64) - 1;
         *matched += __builtin_popcountll(bits[i]);
     }
-    NearestQuestion q = {.vectors = vector,
+    NearestQuestion q = {.vectors = question->request->vector,
                          .count = 1,
                          .limit = best->limit + TIES,
                          .allowed = bits,
                          .least = -INFINITY,
-                         .exact = exact,
+                         .exact = question->request->exact,
+                         .probe = probe,
                          .pool = engine->pool};
     NearestAnswer a = {0};
-    const bool ok = nearest_find(state->nearest, &q, &a, err);
+    const bool ok = nearest_find(state->nearest, &q, &a, question->err);
     *done = ok && (a.found[0] < q.limit || a.hits[best->limit - 1].score > a.hits[q.limit - 1].score);
     for (size_t i = 0; *done && i < a.found[0]; i++)
         selection_add(best, a.hits[i].score, state->ids[a.hits[i].row], (int64_t)a.hits[i].row);
@@ -64,20 +66,34 @@ static bool first_page(QueryEngine *engine, const float *vector, const RowSet *a
     return ok;
 }
 
-bool query_scan_vectors(QueryEngine *engine, const float *vector, const RowSet *allowed, double least, bool exact,
-                        Selection *best, int64_t *matched, VcErr *err)
+// The index of cells, opened when it is first asked for.
+static bool need_cells(QueryEngine *engine, VcErr *err)
 {
-    if (!query_need_vectors(engine, err))
+    EngineState *s = &engine->state;
+    if (nearest_cells(s->nearest) > 0)
+        return true;
+    char *vectors = concepts_vector_path(&engine->ws, "image", s->model.name), *path = cells_path(vectors);
+    const bool ok = nearest_open_cells(s->nearest, path, err);
+    free(path);
+    free(vectors);
+    return ok;
+}
+
+bool query_scan_vectors(Question *q, const RowSet *allowed, size_t probe, Selection *best, int64_t *matched)
+{
+    QueryEngine *engine = q->engine;
+    const double least = query_least_score(q->request);
+    if (!query_need_vectors(engine, q->err) || (q->request->probe > 0 && !need_cells(engine, q->err)))
         return false;
     const EngineState *state = &engine->state;
     bool done = false;
     if (least == -INFINITY && !best->has_after && state->rows <= vectors_reader_rows(state->vectors)) {
-        if (!first_page(engine, vector, allowed, exact, best, matched, &done, err) || done)
+        if (!first_page(q, allowed, probe, best, matched, &done) || done)
             return done;
     }
     Scan s = {.rows = coarse_rows_of(state->vectors), .allowed = allowed ? allowed->words : NULL};
     float *unit = vc_alloc(s.rows.dim, sizeof *unit);
-    memcpy(unit, vector, s.rows.dim * sizeof *unit);
+    memcpy(unit, q->request->vector, s.rows.dim * sizeof *unit);
     concepts_normalize(unit, 1, s.rows.dim);
     s.query = unit;
     s.scores = vc_alloc(PIECE, sizeof *s.scores);
@@ -96,7 +112,7 @@ bool query_scan_vectors(QueryEngine *engine, const float *vector, const RowSet *
             selection_add(best, s.scores[i], state->ids[row], (int64_t)row);
         }
         if (vc_interrupted())
-            ok = vc_fail(err, VC_ERR_CANCELLED, "interrupted");
+            ok = vc_fail(q->err, VC_ERR_CANCELLED, "interrupted");
     }
     free(s.scores);
     free(unit);

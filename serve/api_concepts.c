@@ -62,60 +62,50 @@ bool serve_get_concepts(ServeContext *ctx, ServeWorker *worker, const ServeReque
 }
 
 // Scores of one concept in BINS equal steps between its lowest and highest.
-static bool put_histogram(VcStr *out, VcDb *db, int64_t id, VcErr *err)
+static bool put_histogram(VcStr *out, QueryEngine *engine, int64_t id, VcErr *err)
 {
-    int64_t low, high, bins[BINS] = {0};
-    if (!serve_db_int(db, "SELECT min(score) FROM image_concept WHERE concept_id = ?1", id, 0, &low, err) ||
-        !serve_db_int(db, "SELECT max(score) FROM image_concept WHERE concept_id = ?1", id, 0, &high, err))
+    double low, high;
+    int64_t bins[BINS];
+    if (!query_concept_scores(engine, id, &low, &high, bins, BINS, err))
         return false;
-    VcStmt *stmt;
-    if (!vc_db_prepare(db, &stmt,
-                       "SELECT (score - ?2) * ?4 / (?3 - ?2 + 1), count(*) FROM image_concept WHERE concept_id = ?1"
-                       " GROUP BY 1",
-                       err))
-        return false;
-    vc_bind_int(stmt, 1, id);
-    vc_bind_int(stmt, 2, low);
-    vc_bind_int(stmt, 3, high);
-    vc_bind_int(stmt, 4, BINS);
-    bool row = true, ok = true;
-    while ((ok = vc_stmt_step(stmt, &row, err)) && row) {
-        int64_t bin = vc_column_int(stmt, 0);
-        if (bin >= 0 && bin < BINS)
-            bins[bin] = vc_column_int(stmt, 1);
-    }
-    vc_stmt_finish(&stmt);
-    serve_json_real(out, "score_low", (double)low / 32767);
-    serve_json_real(out, "score_high", (double)high / 32767);
+    serve_json_real(out, "score_low", low);
+    serve_json_real(out, "score_high", high);
     serve_json_key(out, "histogram");
     vc_str_putc(out, '[');
     for (size_t i = 0; i < BINS; i++)
         serve_json_int(out, NULL, bins[i]);
     vc_str_putc(out, ']');
-    return ok;
+    return true;
 }
 
-// Concepts of the same images, among its PAIR_SAMPLE best images: how many, and the pointwise mutual information
-// log2(p(a, b) / (p(a) p(b))), estimated with p(b | a) from the sample and p(b) from all mined images.
+// Where concept_pair has the concept: all of its images are counted there. Else its PAIR_SAMPLE best ones.
+static const char kept_pairs[] =
+    "SELECT c.text, p.images, t.images FROM concept_pair p JOIN concept c ON c.concept_id = p.b"
+    " LEFT JOIN concept_stat t ON t.concept_id = p.b WHERE p.a = ?1 AND ?2 = ?2 ORDER BY p.images DESC, c.text LIMIT "
+    "?3";
+static const char counted_pairs[] =
+    "WITH a AS (SELECT image_id FROM image_concept WHERE concept_id = ?1 ORDER BY score DESC"
+    " LIMIT ?2) SELECT c.text, count(*) AS n, t.images FROM a CROSS JOIN image_concept b"
+    " ON b.image_id = a.image_id JOIN concept c ON c.concept_id = b.concept_id"
+    " LEFT JOIN concept_stat t ON t.concept_id = b.concept_id WHERE b.concept_id <> ?1"
+    " GROUP BY b.concept_id ORDER BY n DESC, c.text LIMIT ?3";
+
+// Concepts of the same images: how many, and the pointwise mutual information log2(p(a, b) / (p(a) p(b))), with p(b |
+// a) from the images that were counted and p(b) from all mined ones.
 static bool put_pairs(VcStr *out, VcDb *db, int64_t id, VcErr *err)
 {
-    int64_t images, mined;
+    int64_t images, mined, kept;
     if (!serve_db_int(db, "SELECT images FROM concept_stat WHERE concept_id = ?1", id, 0, &images, err) ||
-        !serve_db_int(db, "SELECT sum(as_rank0) FROM concept_stat WHERE ?1 = ?1", id, 0, &mined, err))
+        !serve_db_int(db, "SELECT sum(as_rank0) FROM concept_stat WHERE ?1 = ?1", id, 0, &mined, err) ||
+        !serve_db_int(db, "SELECT 1 FROM concept_pair WHERE a = ?1 LIMIT 1", id, 0, &kept, err))
         return false;
     VcStmt *stmt;
-    if (!vc_db_prepare(db, &stmt,
-                       "WITH a AS (SELECT image_id FROM image_concept WHERE concept_id = ?1 ORDER BY score DESC"
-                       " LIMIT ?2) SELECT c.text, count(*) AS n, t.images FROM a CROSS JOIN image_concept b"
-                       " ON b.image_id = a.image_id JOIN concept c ON c.concept_id = b.concept_id"
-                       " LEFT JOIN concept_stat t ON t.concept_id = b.concept_id WHERE b.concept_id <> ?1"
-                       " GROUP BY b.concept_id ORDER BY n DESC, c.text LIMIT ?3",
-                       err))
+    if (!vc_db_prepare(db, &stmt, kept ? kept_pairs : counted_pairs, err))
         return false;
     vc_bind_int(stmt, 1, id);
     vc_bind_int(stmt, 2, PAIR_SAMPLE);
     vc_bind_int(stmt, 3, PAIRS);
-    double sample = (double)(images < PAIR_SAMPLE ? images : PAIR_SAMPLE);
+    double sample = (double)(kept || images < PAIR_SAMPLE ? images : PAIR_SAMPLE);
     bool row = true, ok = true;
     serve_json_key(out, "together");
     vc_str_putc(out, '[');
@@ -173,8 +163,8 @@ bool serve_get_concept(ServeContext *ctx, ServeWorker *worker, const ServeReques
     }
     VcStr *out = &reply->body;
     vc_str_putc(out, '{');
-    bool ok =
-        put_numbers(out, ws->db, id, err) && put_histogram(out, ws->db, id, err) && put_pairs(out, ws->db, id, err);
+    bool ok = put_numbers(out, ws->db, id, err) && put_histogram(out, worker->engine, id, err) &&
+              put_pairs(out, ws->db, id, err);
     vc_str_put(out, "}\n");
     return ok;
 }

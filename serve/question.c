@@ -135,6 +135,10 @@ bool serve_question(ServeContext *ctx, ServeWorker *worker, const ServeRequest *
                *least = serve_arg(request, "min_score");
     if (text && *text && like && *like)
         return vc_fail(err, VC_ERR_USAGE, "give either 'text' or 'like', not both");
+    int64_t probe;
+    if (!serve_arg_int(request, "probe", 0, 65536, 0, &probe, err))
+        return false;
+    q->query.probe = (size_t)probe;
     if (least && *least) {
         q->query.has_min_score = true;
         if (!vc_parse_double(least, &q->query.min_score))
