@@ -62,6 +62,12 @@ BYTES_TARGET static void BYTES_NAME(dots_i8)(int32_t *out, const int8_t *rows, s
         for (size_t i = 0; i < width; i += 2 * STEP) {
             if (i % 64 == 0) // only advice: the address may lie anywhere
                 __builtin_prefetch((const void *)((uintptr_t)row + i + AHEAD));
+            if (STEP == 64) // the step's other line
+                __builtin_prefetch((const void *)((uintptr_t)row + i + STEP + AHEAD));
+            if (STEP == 64) // the step's other line
+                __builtin_prefetch((const void *)((uintptr_t)row + i + STEP + AHEAD));
+            if (STEP == 64) // the step's other line
+                __builtin_prefetch((const void *)((uintptr_t)row + i + STEP + AHEAD));
             even = I_DOT(even, I_LEFT(I_XOR(I_LOAD(row + i), turn)), I_RIGHT(I_LOAD(query + i)));
             if (i + STEP < width)
                 odd = I_DOT(odd, I_LEFT(I_XOR(I_LOAD(row + i + STEP), turn)), I_RIGHT(I_LOAD(query + i + STEP)));
