@@ -50,6 +50,23 @@ static ExtractCause name_foreign(Bytes b, VcErr *err)
         {"\0\0\0\x0cjP  ", 0, 8, "a JPEG 2000 file"},
         {"\xff\x4f\xff\x51", 0, 4, "a JPEG 2000 file"},
         {"8BPS", 0, 4, "a Photoshop file"},
+        {"\0\0\2\0", 0, 4, "a cursor"},
+        {"icns", 0, 4, "an icon"},
+        {"DDS ", 0, 4, "a DirectDraw surface"},
+        {"\x01\xda", 0, 2, "an SGI picture"},
+        {"\x59\xa6\x6a\x95", 0, 4, "a Sun raster file"},
+        {"qoif", 0, 4, "a QOI file"},
+        {"\x76\x2f\x31\x01", 0, 4, "an OpenEXR file"},
+        {"gimp xcf", 0, 8, "a GIMP file"},
+        {"FLIF", 0, 4, "a FLIF file"},
+        {"BPG\xfb", 0, 4, "a BPG file"},
+        {"AT&TFORM", 0, 8, "a DjVu document"},
+        {"\x8aMNG\r\n\x1a\n", 0, 8, "an MNG film"},
+        {"\x8bJNG\r\n\x1a\n", 0, 8, "a JNG file"},
+        {"\xd7\xcd\xc6\x9a", 0, 4, "a Windows metafile"},
+        {" EMF", 40, 4, "a Windows metafile"},
+        {"/* XPM */", 0, 9, "an XPM picture"},
+        {"DICM", 128, 4, "a DICOM file"},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (b.n < known[i].at + known[i].n || memcmp(b.p + known[i].at, known[i].magic, known[i].n) != 0)

@@ -139,23 +139,23 @@ static ExtractCause read_segment(ExtractHeader *out, Frame *f, uint8_t marker, B
 ExtractCause extract_sniff_jpeg(ExtractHeader *out, Bytes b, VcErr *err)
 {
     Frame frame = {0};
-    unsigned scans = 0;
+    unsigned scans = 0, stray = 0;
     size_t at = 2;
     while (at + 2 <= b.n) {
-        if (b.p[at] != 0xFF) {
-            const uint8_t *next = memchr(b.p + at, 0xFF, b.n - at < STRAY ? b.n - at : STRAY);
-            if (!next)
+        if (b.p[at] != 0xFF || b.p[at + 1] == 0) { // FF 00 begins no segment
+            if (++stray > STRAY)
                 return reject(scans ? EXTRACT_TRUNCATED : EXTRACT_CORRUPT, err, "JPEG segments are damaged");
-            at = (size_t)(next - b.p);
+            at++;
             continue;
         }
+        stray = 0;
         const uint8_t marker = b.p[at + 1];
         if (marker == 0xFF) { // fill byte
             at++;
             continue;
         }
-        if (marker == 0 || marker == 1 || (marker >= 0xD0 && marker <= 0xD8)) { // without a length
-            if (marker == 0xD8 || marker == 0)
+        if (marker == 1 || (marker >= 0xD0 && marker <= 0xD8)) { // without a length
+            if (marker == 0xD8)
                 return reject(EXTRACT_CORRUPT, err, "JPEG segments are damaged");
             at += 2;
             continue;

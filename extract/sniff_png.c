@@ -27,12 +27,13 @@ static bool png_depth_ok(uint8_t type, uint8_t depth)
 static ExtractCause png_ihdr(ExtractHeader *out, const uint8_t *d, VcErr *err)
 {
     static const uint8_t channels[] = {1, 0, 3, 1, 2, 0, 4};
-    out->width = be32(d);
-    out->height = be32(d + 4);
-    if (out->width == 0 || out->height == 0 || out->width > INT32_MAX || out->height > INT32_MAX)
+    const uint32_t width = be32(d), height = be32(d + 4);
+    if (width == 0 || height == 0 || width > INT32_MAX || height > INT32_MAX)
         return reject(EXTRACT_CORRUPT, err, "PNG header with an impossible width or height");
     if (!png_depth_ok(d[9], d[8]) || d[10] != 0 || d[11] != 0 || d[12] > 1)
         return reject(EXTRACT_CORRUPT, err, "PNG header with an impossible colour type or depth");
+    out->width = width;
+    out->height = height;
     // Adam7 gives the rows in seven passes: the whole picture is held.
     if (d[12] == 1)
         out->memory = area_bytes(out->width, out->height, channels[d[9]] * (d[8] == 16 ? 2u : 1u));

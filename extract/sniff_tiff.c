@@ -18,7 +18,7 @@ typedef struct {
 typedef struct {
     uint32_t width, height, bits, compression, photometric, samples, planar, rows, format;
     uint32_t tile_width, tile_height;
-    Field offsets, lengths;
+    Field offsets, lengths, colours;
 } Page;
 
 static uint32_t u16(const Reader *r, size_t at)
@@ -98,6 +98,9 @@ static bool read_entry(const Reader *r, Page *p, size_t at)
     case 284:
         p->planar = v;
         break;
+    case 320:
+        p->colours = f;
+        break;
     case 322:
         p->tile_width = v;
         break;
@@ -131,44 +134,59 @@ static const char *kind_not_read(const Page *p)
         return "TIFF with a compression that is not on the list";
     if (!photometric_ok(p->photometric) || p->format > 1)
         return "TIFF with a kind of samples that is not on the list";
+    if (p->tile_width && p->planar == 2 && p->samples > 1)
+        return "TIFF with a tile for every plane";
+    if (p->planar == 2 && p->bits < 8)
+        return "TIFF with planes of less than 8 bits";
     if (p->bits != 1 && p->bits != 2 && p->bits != 4 && p->bits != 8 && p->bits != 16)
         return "TIFF with other than 1, 2, 4, 8 or 16 bits a sample";
     return p->samples < 1 || p->samples > 5 ? "TIFF with other than 1 to 5 samples a pixel" : NULL;
 }
 
-// How many strips or tiles the picture has, and how many bytes one holds unpacked.
-static uint64_t blocks_of(const Page *p, uint64_t *bytes)
+// The strips or tiles of the picture. Bytes are those of unpacked data.
+typedef struct {
+    uint64_t count, sheet; // of all, of one plane
+    uint64_t bytes, last;  // one holds, and the last of a plane
+    uint64_t across;       // side by side
+    bool tiled;
+} Blocks;
+
+static Blocks blocks_of(const Page *p)
 {
     const uint64_t sheets = p->planar == 2 ? p->samples : 1, samples = p->planar == 2 ? 1 : p->samples;
-    if (p->tile_width && p->tile_height) {
-        const uint64_t across = ((uint64_t)p->width + p->tile_width - 1) / p->tile_width;
-        const uint64_t down = ((uint64_t)p->height + p->tile_height - 1) / p->tile_height;
-        *bytes = area_bytes(p->tile_width, p->tile_height, samples * p->bits) / 8;
-        return across * down * sheets;
+    Blocks b = {.across = 1, .tiled = p->tile_width && p->tile_height};
+    if (b.tiled) {
+        b.across = ((uint64_t)p->width + p->tile_width - 1) / p->tile_width;
+        b.sheet = b.across * (((uint64_t)p->height + p->tile_height - 1) / p->tile_height);
+        b.last = b.bytes = area_bytes(p->tile_height, ((uint64_t)p->tile_width * samples * p->bits + 7) / 8, 1);
+    } else {
+        const uint64_t rows = p->rows == 0 || p->rows > p->height ? p->height : p->rows;
+        const uint64_t row = ((uint64_t)p->width * samples * p->bits + 7) / 8;
+        b.sheet = ((uint64_t)p->height + rows - 1) / rows;
+        b.bytes = area_bytes(rows, row, 1);
+        b.last = area_bytes(p->height - (b.sheet - 1) * rows, row, 1);
     }
-    const uint64_t rows = p->rows == 0 || p->rows > p->height ? p->height : p->rows;
-    *bytes = area_bytes(p->width, rows, samples * p->bits) / 8;
-    return ((uint64_t)p->height + rows - 1) / rows * sheets;
+    b.count = b.sheet * sheets;
+    return b;
 }
 
 static ExtractCause check_blocks(ExtractHeader *out, const Reader *r, const Page *p, VcErr *err)
 {
-    uint64_t bytes;
-    const uint64_t blocks = blocks_of(p, &bytes);
+    const Blocks b = blocks_of(p);
     // A row of tiles is held at once; a strip too, and the planes of a picture side by side.
-    const uint64_t across = p->tile_width ? ((uint64_t)p->width + p->tile_width - 1) / p->tile_width : 1;
-    out->memory = area_bytes(bytes, across, p->planar == 2 ? p->samples : 1);
-    if ((p->tile_width && (p->tile_width > 1 << 16 || p->tile_height > 1 << 16)) || out->memory > UINT64_MAX / 4)
+    out->memory = area_bytes(b.bytes, b.across, p->planar == 2 ? p->samples : 1);
+    if ((b.tiled && (p->tile_width > 1 << 16 || p->tile_height > 1 << 16)) || out->memory > UINT64_MAX / 4)
         return reject(EXTRACT_CORRUPT, err, "TIFF with impossible tiles");
-    if (p->offsets.count < blocks || p->lengths.count < blocks)
+    if (p->offsets.count < b.count || p->lengths.count < b.count)
         return reject(EXTRACT_CORRUPT, err, "TIFF without the places of its picture data");
-    for (uint32_t i = 0; i < blocks; i++) {
+    const bool plain = p->compression == 1 && p->photometric != 6; // YCbCr may have fewer samples of colour
+    for (uint32_t i = 0; i < b.count; i++) {
         const uint64_t at = value(r, &p->offsets, i), n = value(r, &p->lengths, i);
         if (at < 8 || at > r->b.n)
             return reject(EXTRACT_CORRUPT, err, "TIFF whose picture data lies outside the file");
         if (n > r->b.n - at)
             return reject(EXTRACT_TRUNCATED, err, "TIFF ends inside its picture data");
-        if (n == 0 || (p->compression == 1 && i + 1 < blocks && n < bytes))
+        if (n == 0 || (plain && n < ((i + 1) % b.sheet ? b.bytes : b.last)))
             return reject(EXTRACT_CORRUPT, err, "TIFF with less picture data than its size says");
     }
     return EXTRACT_OK;
@@ -197,6 +215,8 @@ ExtractCause extract_sniff_tiff(ExtractHeader *out, Bytes b, VcErr *err)
     const char *words = kind_not_read(&p);
     if (words)
         return reject(EXTRACT_UNSUPPORTED, err, words);
+    if (p.photometric == 3 && (p.samples > 2 || p.bits > 8 || p.colours.count < 3u << p.bits))
+        return reject(EXTRACT_CORRUPT, err, "TIFF without the palette it needs");
     out->width = p.width;
     out->height = p.height;
     return check_blocks(out, &r, &p, err);

@@ -234,11 +234,12 @@ static ExtractCause judge(ExtractHeader *h, const uint8_t *bytes, size_t n, cons
         return EXTRACT_TOO_LARGE;
     }
     ExtractCause cause = extract_sniff(h, bytes, n, err);
-    // A header that is out of bounds is the better reason when the end is missing too.
-    if (h->width && h->height && (cause == EXTRACT_OK || cause == EXTRACT_TRUNCATED)) {
+    // A header that is out of bounds is the better reason when the end is missing too, and one that would be a bomb in
+    // any case.
+    if (h->width && h->height && (cause == EXTRACT_OK || cause == EXTRACT_TRUNCATED || cause == EXTRACT_CORRUPT)) {
         VcErr limit;
         const ExtractCause over = check_limits(h, o, &limit);
-        if (over != EXTRACT_OK) {
+        if (over != EXTRACT_OK && (cause != EXTRACT_CORRUPT || over == EXTRACT_TOO_LARGE)) {
             if (err)
                 *err = limit;
             cause = over;
