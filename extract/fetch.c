@@ -26,6 +26,7 @@ enum {
 static const double tick_seconds = 0.05;
 static const double first_pause = 0.4, longest_pause = 20; // seconds before a retry; doubled each time, with jitter
 static const double longest_wish = 60;                     // seconds of a Retry-After that are waited for
+static const double stalled_seconds = 1;                   // without headers: waits, and hardly for lack of bandwidth
 static const double page_seconds = 2;                      // for the rest of a page that says no
 
 void extract_fetch_options_init(ExtractFetchOptions *options)
@@ -114,9 +115,11 @@ static void finish_transfer(ExtractFetcher *f, Transfer *t, CURLcode code)
     char *next;
     const ExtractCause cause = transfer_judge(t, code, &next, &err);
     const double now = vc_now(), wish = t->headers.retry_after;
-    const bool overloaded = transfer_overloaded(t, cause);
+    const bool overloaded = transfer_overloaded(t, cause), had_answered = t->host->answered;
     host_ended(t->host, now, overloaded, wish < longest_wish ? wish : longest_wish);
-    extract_pace_ended(&f->pace, now, overloaded);
+    // What dead hosts do says nothing of our own line: a list with a third of them must not slow the rest down.
+    if (!overloaded || had_answered)
+        extract_pace_ended(&f->pace, now, overloaded);
     f->changed = true;
     transfer_end(t);
     if (next) {
@@ -144,9 +147,11 @@ static void fetch_robots(ExtractFetcher *f, Host *h)
     set_out(f, t, t->origin);
 }
 
+// Those that wait for servers which say nothing count against the ceiling alone, else a window full of them would hold
+// up all others until their time is over.
 static bool has_room(ExtractFetcher *f)
 {
-    return f->active.count < extract_pace_window(&f->pace) &&
+    return f->active.count < extract_pace_window(&f->pace) + f->stalled && f->active.count < f->options.connections &&
            (f->active.count == 0 || atomic_load(&f->held) < f->options.max_memory);
 }
 
@@ -172,7 +177,7 @@ static bool serve(ExtractFetcher *f, Host *h, double now)
     host_take(f, t);
     host_started(f, h, now);
     transfer_start(t, h->addresses);
-    extract_pace_started(&f->pace, now, f->active.count);
+    extract_pace_started(&f->pace, now, f->active.count > f->stalled ? f->active.count - f->stalled : 0);
     return true;
 }
 
@@ -258,12 +263,16 @@ static void tick(ExtractFetcher *f, double now)
 {
     f->next_tick = now + tick_seconds;
     wake_sleepers(f, now);
+    f->stalled = 0;
     for (Transfer *t = f->active.first, *next; t; t = next) {
         next = t->next;
         const bool late =
             t->headers.complete ? t->headers.status >= 300 && now > t->headers_at + page_seconds : now > t->header_by;
-        if (late)
+        if (late) {
             finish_transfer(f, t, CURLE_OPERATION_TIMEDOUT);
+        } else {
+            f->stalled += !t->headers.complete && now > t->begun + stalled_seconds;
+        }
     }
     hear_dns(f);
 }

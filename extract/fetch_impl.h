@@ -47,6 +47,7 @@ struct Transfer {
     struct curl_slist *resolve, *extra;
     ExtractHeaders headers;
     ExtractHeadersVerdict verdict;
+    double begun;                 // of this hop
     double header_by, headers_at; // when the headers must be there; when they were
     bool paused, too_large, proxied;
     bool refused; // a private address
@@ -67,6 +68,7 @@ struct Host {
     char *addresses;   // NULL: not asked for yet, or a literal or behind a proxy
     double addresses_until;
     bool literal, dns_waiting;
+    bool answered; // the last transfer ended well
     Line ready;
     size_t active;
     ExtractPace pace;
@@ -105,6 +107,7 @@ struct ExtractFetcher {
     Hosts hosts;
     Line active, asleep;
     size_t paused;
+    size_t stalled; // active ones that have waited long for their headers, as of the last tick
     ExtractPace pace;
     bool changed;    // something that may let a transfer start
     double timer_at; // when libcurl wants to be called; negative: not

@@ -264,6 +264,7 @@ void host_ended(Host *h, double now, bool overloaded, double retry_after)
 {
     h->active--;
     h->used = now;
+    h->answered = !overloaded;
     extract_pace_ended(&h->pace, now, overloaded);
     if (retry_after >= 0 && overloaded)
         extract_pace_halve(&h->pace, now);

@@ -296,6 +296,7 @@ void transfer_start(Transfer *t, const char *addresses)
     t->verdict = EXTRACT_HEADERS_OK;
     t->words[0] = 0;
     t->proxied = t->host->proxy != NULL;
+    t->begun = now;
     t->header_by = now + f->options.header_timeout;
     t->headers_at = 0;
     extract_headers_begin(&t->headers, f->token);

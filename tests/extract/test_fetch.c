@@ -256,6 +256,44 @@ static void test_closed_port_and_no_name(void **state)
     assert_true(o.ended - o.begun < 4 * timeout + lateness);
 }
 
+// Servers that say nothing wait for their deadline beside the others, not in front of them.
+static void test_dead_hosts_hold_nobody_up(void **state)
+{
+    (void)state;
+    enum { SILENT = 40, GOOD_URLS = 200, ALL = SILENT + GOOD_URLS };
+    BadCase dead[SILENT + 1];
+    for (size_t i = 0; i < SILENT; i++)
+        dead[i] = (BadCase){.name = "silent", .then = THEN_SILENT};
+    dead[SILENT] = (BadCase){.name = "good", .answer = GOOD};
+    BadServers *servers = bad_servers_start(dead, SILENT + 1, false);
+    ExtractFetchOptions options = strict();
+    options.ignore_robots = true;
+    options.timeout = 30;
+    options.header_timeout = 20;
+    VcQueue *done = vc_queue_create(ALL);
+    ExtractFetcher *f = NULL;
+    assert_ok(extract_fetcher_start(&f, &options, on_done, done, err));
+    Outcome outcomes[ALL];
+    for (size_t i = 0; i < ALL; i++) {
+        VcStr url = {0};
+        vc_str_putf(&url, "http://127.0.0.1:%d/%zu", bad_servers_port(servers, i < SILENT ? i : SILENT), i);
+        outcomes[i] = (Outcome){.index = i, .begun = vc_now()};
+        extract_fetcher_add(f, url.data, &outcomes[i]);
+        vc_str_finish(&url);
+    }
+    for (size_t good = 0; good < GOOD_URLS; good++) { // the first to come back are the good ones
+        void *item;
+        assert_true(vc_queue_get_within(done, &item, 15));
+        const Outcome *o = item;
+        assert_true(o->index >= SILENT);
+        assert_int_equal(o->cause, EXTRACT_OK);
+        extract_fetcher_release(f, o->n);
+    }
+    extract_fetcher_stop(&f);
+    vc_queue_destroy(&done);
+    bad_servers_stop(&servers);
+}
+
 static void test_who_we_are(void **state)
 {
     (void)state;
@@ -289,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_redirect_inside),
         cmocka_unit_test(test_bad_urls),
         cmocka_unit_test(test_closed_port_and_no_name),
+        cmocka_unit_test(test_dead_hosts_hold_nobody_up),
         cmocka_unit_test(test_who_we_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
