@@ -38,8 +38,8 @@ static const struct {
     const char *name;
     const char *(*version)(void);
 } libraries[] = {
-    {"SQLite", vc_db_library_version}, {"jansson", vc_json_library_version},    {"libvips", extract_vips_version},
-    {"libcurl", extract_curl_version}, {"libarchive", extract_archive_version},
+    {"SQLite", vc_db_library_version}, {"jansson", vc_json_library_version}, {"libvips", extract_vips_version},
+    {"libcurl", extract_curl_version}, {"HTTP/2", extract_curl_http2},       {"libarchive", extract_archive_version},
 };
 
 typedef enum { OK, ADVICE, WRONG } State;

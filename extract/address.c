@@ -157,3 +157,14 @@ const char *extract_proxy_for(const char *scheme, const char *host)
     }
     return strcmp(scheme, "https") == 0 ? setting(https, 4) : setting(http, 3);
 }
+
+const char *extract_ca_file(void)
+{
+    static const char *const names[] = {"SSL_CERT_FILE", "CURL_CA_BUNDLE"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *file = getenv(names[i]);
+        if (file && *file)
+            return file;
+    }
+    return NULL;
+}

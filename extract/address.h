@@ -23,3 +23,7 @@ bool extract_host_private(const char *host);
 // no_proxy or NO_PROXY names the host (whole, or by a domain it ends in; "*": every one). HTTP_PROXY in capitals is not
 // read: a web server may have set it from a header. NULL: none. Borrowed from the environment.
 const char *extract_proxy_for(const char *scheme, const char *host);
+
+// The file of certificates that the environment wants to be trusted in place of the system's (SSL_CERT_FILE, else
+// CURL_CA_BUNDLE), as where a company's proxy signs for everybody. NULL: none.
+const char *extract_ca_file(void);

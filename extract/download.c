@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "extract/address.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -225,6 +226,8 @@ static void set_options(Exchange *x, const char *url, struct curl_slist *headers
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
     curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L); // bytes/s
     curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)x->client->stall + 1);
+    if (extract_ca_file())
+        curl_easy_setopt(e, CURLOPT_CAINFO, extract_ca_file());
     curl_easy_setopt(e, CURLOPT_USERAGENT, x->client->user_agent);
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);

@@ -543,3 +543,9 @@ const char *extract_curl_version(void)
 {
     return curl_version_info(CURLVERSION_NOW)->version;
 }
+
+const char *extract_curl_http2(void)
+{
+    return curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_HTTP2 ? "yes"
+                                                                             : "no: libcurl was built without it";
+}

@@ -246,6 +246,8 @@ static void set_options(Transfer *t, const char *addresses)
     curl_easy_setopt(e, CURLOPT_PROXY, t->proxied ? t->host->proxy : "");
     curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(e, CURLOPT_USERAGENT, f->user_agent);
+    if (extract_ca_file())
+        curl_easy_setopt(e, CURLOPT_CAINFO, extract_ca_file());
     // Nothing else is asked for, and what comes encoded all the same is decoded, under the same limits.
     curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity");
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
