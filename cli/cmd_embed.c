@@ -32,7 +32,7 @@ static const CliHelp help = {
 
 typedef struct {
     const char *clip, *text, *out, *clean, *precision;
-    bool images, normalize, upright;
+    bool images, normalize, upright, exact;
 } EmbedOptions;
 
 typedef struct {
@@ -40,7 +40,8 @@ typedef struct {
     VcPool *pool;
     VcAtomicFile file;
     size_t rows, rejected;
-    bool normalize, upright, json;
+    bool normalize, json;
+    ClipPreprocess how;
 } Embed;
 
 // ---- the .npy file: its header is written last, when the number of rows is known, into room kept for it ----
@@ -140,15 +141,13 @@ static void read_images(void *ctx, size_t begin, size_t end, size_t worker)
     const ReadJob *job = ctx;
     const ClipInfo *info = clip_info(job->e->model);
     const size_t one = 3 * info->image_size * info->image_size;
-    ClipPreprocess how = clip_preprocess_of(job->e->model);
-    how.upright = job->e->upright;
     for (size_t i = begin; i < end; i++) {
         char *bytes = NULL;
         size_t n = 0;
         job->errors[i] = (VcErr){0};
         float *pixels = job->pixels + i * one;
         if (!vc_read_file(&bytes, &n, job->paths[i], MAX_IMAGE_BYTES, &job->errors[i]) ||
-            !clip_preprocess_as(job->e->model, how, (const uint8_t *)bytes, n, pixels, &job->errors[i]))
+            !clip_preprocess_as(job->e->model, job->e->how, (const uint8_t *)bytes, n, pixels, &job->errors[i]))
             memset(pixels, 0, one * sizeof *pixels);
         free(bytes);
     }
@@ -251,6 +250,8 @@ static bool run(const EmbedOptions *o, const CliContext *ctx, Embed *e, VcErr *e
     if (ok) {
         if (o->clean != NULL)
             clip_set_clean(e->model, clean);
+        e->how = o->exact ? clip_preprocess_of(e->model) : clip_preprocess_at(e->model, precision);
+        e->how.upright = o->upright;
         e->pool = vc_pool_create((size_t)ctx->threads);
         const size_t few = 32; // not worth packing for; the bits are the same
         if (precision != CLIP_FP32 || !o->images || files.count > few)
@@ -279,6 +280,8 @@ int cmd_embed(int argc, char **argv)
         {"clean", 0, CLI_STRING, &o.clean, "MODE",
          "text cleaning: hf, openclip or openai (default: as the model's layout)", 0, 0},
         {"precision", 0, CLI_STRING, &o.precision, "P", "fp32, bf16 or int8 (calibrated on made input)", 0, 0},
+        {"exact-preprocess", 0, CLI_FLAG, &o.exact, NULL,
+         "pixels bit-equal to Pillow's at any precision (fp32: always; see concepts embed)", 0, 0},
         {"upright", 0, CLI_FLAG, &o.upright, NULL, "apply the EXIF orientation, which the reference code ignores", 0,
          0},
         {0},
@@ -292,7 +295,6 @@ int cmd_embed(int argc, char **argv)
     int status = CLI_OK;
     if (!shown) {
         e.normalize = o.normalize;
-        e.upright = o.upright;
         e.json = ctx.json;
         if (!run(&o, &ctx, &e, &err)) {
             status = cli_error(&err);

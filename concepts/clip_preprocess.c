@@ -49,7 +49,8 @@ static void resize_crop(ExtractImage *out, const ExtractImage *in, int s, ClipLa
 static bool crop_reduced(ExtractImage *out, ClipPreprocess how, int s, const uint8_t *bytes, size_t n)
 {
     ExtractReduced r;
-    if (!extract_image_decode_reduced(&r, bytes, n, CLIP_REDUCED_SIDES * s))
+    const int least = s * CLIP_REDUCED_SIDES > CLIP_REDUCED_LEAST ? s * CLIP_REDUCED_SIDES : CLIP_REDUCED_LEAST;
+    if (!extract_image_decode_reduced(&r, bytes, n, least))
         return false;
     int w, h;
     target_size(r.full_width, r.full_height, s, &w, &h);
@@ -112,6 +113,11 @@ bool clip_preprocess_as(const ClipModel *m, ClipPreprocess how, const uint8_t *b
 ClipPreprocess clip_preprocess_of(const ClipModel *m)
 {
     return (ClipPreprocess){.order = m->info.layout};
+}
+
+ClipPreprocess clip_preprocess_at(const ClipModel *m, ClipPrecision precision)
+{
+    return (ClipPreprocess){.order = m->info.layout, .reduced = precision != CLIP_FP32};
 }
 
 bool clip_preprocess(const ClipModel *m, const uint8_t *bytes, size_t n, float *pixels, VcErr *err)

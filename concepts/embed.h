@@ -14,6 +14,7 @@ typedef struct {
     const char *model; // folder of a CLIP model, or its name in the hub's cache
     size_t batch;      // at most so many images under way at once; 0: as many as are fast
     bool replace;      // another model or precision than before: forget all vectors and mined concepts, start again
+    bool exact;        // preprocessing bit-equal to Pillow; else clip_preprocess_at decides
     ClipPrecision precision;
     bool automatic; // instead: the fastest precision that keeps the set of mined concepts of 99 % of a sample of images
     VcPool *pool;

@@ -190,7 +190,9 @@ static bool embed(Images *x, const ClipModel *clip, int64_t total, VcErr *err)
     for (size_t i = 0; ok && i < threads; i++)
         ok = extract_reader_open(&x->readers[i], x->ws, err);
     const ClipStreamOptions how = {.model = clip,
-                                   .how = clip_preprocess_of(clip),
+                                   .how = x->options->exact
+                                              ? clip_preprocess_of(clip)
+                                              : clip_preprocess_at(clip, clip_precision(clip, CLIP_IMAGES)),
                                    .threads = threads,
                                    .batch = x->options->batch,
                                    .expected = (uint64_t)total,

@@ -2,6 +2,7 @@
 """vicha's CLIP encoders beside their peers on this machine: the same sizes, inputs and threads, taken in turns.
 
     bench_peers.py VICHA [--arch ViT-B/16] [--batch 16] [--threads 2] [--rounds 3] [--text] [--tokens 8]
+                         [--keep DIR [--prepare]]
 
 Needs torch, and measures onnxruntime (with onnx) and openvino (int8: with nncf) where they are installed. Prints one
 JSON object a program and precision: median, lowest and highest of the rounds in images (texts) a second. The weights
@@ -100,6 +101,8 @@ def torch_peers(model, x, batch):
 
 def onnx_path(model, x, folder):
     path = os.path.join(folder, "m.onnx")
+    if os.path.exists(path):
+        return path
     torch.onnx.export(model, (x,), path, opset_version=17, input_names=["x"], output_names=["y"], dynamo=False)
     return path
 
@@ -110,13 +113,14 @@ def ort_peers(path, x, threads, folder):
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     quantised = os.path.join(folder, "q.onnx")
-    quantize_dynamic(path, quantised, weight_type=QuantType.QInt8, per_channel=True)
+    if not os.path.exists(quantised):
+        quantize_dynamic(path, quantised, weight_type=QuantType.QInt8, per_channel=True)
     for p, name in ((path, "fp32"), (quantised, "int8")):
         session = ort.InferenceSession(p, options, providers=["CPUExecutionProvider"])
         yield "onnxruntime", name, lambda s=session: s.run(None, {"x": x.numpy()})
 
 
-def openvino_peers(path, x, threads):
+def openvino_peers(path, x, threads, folder):
     import openvino as ov
     core = ov.Core()
     model = core.read_model(path)
@@ -127,10 +131,15 @@ def openvino_peers(path, x, threads):
         return lambda: r.infer({0: x.numpy()})
     yield "openvino", "fp32", compiled(model, "f32")
     yield "openvino", "bf16", compiled(model, "bf16")
+    quantised = os.path.join(folder, "q.xml")
+    if os.path.exists(quantised):
+        yield "openvino", "int8", compiled(core.read_model(quantised), "bf16")
+        return
     try:
         import nncf
         data = nncf.Dataset([torch.randn(x.shape).numpy() if x.is_floating_point() else x.numpy() for _ in range(4)])
         q = nncf.quantize(model, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=4)
+        ov.save_model(q, quantised, compress_to_fp16=False)
         yield "openvino", "int8", compiled(q, "bf16")
     except ImportError:
         pass
@@ -145,6 +154,10 @@ def vicha(o, precision, seconds):
     return row["texts_per_s" if o.text else "images_per_s"], row["peak_share"]
 
 
+def kept_name(o):
+    return f"{'text' if o.text else o.arch.replace('/', '')}-{o.batch}" + (f"-{o.tokens}" if o.text else "")
+
+
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("vicha")
@@ -155,6 +168,8 @@ def main():
     a.add_argument("--seconds", type=float, default=2)
     a.add_argument("--text", action="store_true")
     a.add_argument("--tokens", type=int, default=8)
+    a.add_argument("--keep", help="folder of the peers' converted models: made once, found there afterwards")
+    a.add_argument("--prepare", action="store_true", help="make them and measure nothing")
     o = a.parse_args()
     torch.set_num_threads(o.threads)
     torch.manual_seed(1)
@@ -162,16 +177,20 @@ def main():
     model = (Text if o.text else Image)(*args).eval()
     model.args = args
     x = torch.randint(0, 49000, (o.batch, o.tokens)) if o.text else torch.randn(o.batch, 3, 224, 224)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = temporary if o.keep is None else os.path.join(o.keep, kept_name(o))
+        os.makedirs(folder, exist_ok=True)
         peers = list(torch_peers(model, x, o.batch))
         for name, make in (("onnxruntime", lambda p: ort_peers(p, x, o.threads, folder)),
-                           ("openvino", lambda p: openvino_peers(p, x, o.threads))):
+                           ("openvino", lambda p: openvino_peers(p, x, o.threads, folder))):
             try:
                 with torch.inference_mode():
                     peers += list(make(onnx_path(model, x, folder)))
             except Exception as e:  # a peer that is not there or does not take the model
                 print(f"{name}: {type(e).__name__}: {str(e)[:200]}", file=sys.stderr)
         rates, shares = {}, {}
+        if o.prepare:
+            return
         for _ in range(o.rounds):
             for precision in ("fp32", "bf16", "int8"):
                 rate, share = vicha(o, precision, o.seconds)
