@@ -89,7 +89,7 @@ static bool measure(NnPackedKind kind, size_t l, Point *out, VcErr *err)
         uint32_t *data = vc_alloc(rows * p.words, sizeof *data);
         NnPackedRows r = {kind, p.words, data, scale, zero};
         for (size_t i = 0; i < rows; i++)
-            nn_packed_put(k, &r, i, x + i * in, in, NULL, NULL);
+            nn_packed_put(k, &r, i, x + i * in, in, NULL);
         const NnPackedOut to = {.y = y, .ldy = width};
         double best = INFINITY;
         for (const double end = vc_now() + 0.3; vc_now() < end;) {

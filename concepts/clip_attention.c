@@ -98,7 +98,7 @@ static void probabilities(const NnKernels *k, const Head *h, size_t rows, size_t
         const size_t seen = causal ? seen_first + r : length;
         k->softmax(s, s, 1, seen);
         memset(s + seen, 0, (h->padded - seen) * sizeof *s);
-        k->f32_to_bf16(h->p + r * h->padded / 2, s, h->padded);
+        k->round_bf16(h->p + r * h->padded / 2, s, h->padded);
     }
 }
 
@@ -120,7 +120,7 @@ static void attend_half(ClipWork *w, float *o, const uint32_t *q, const uint32_t
             const size_t seen = length - queries + r + 1, need = causal ? seen + rows - 1 : length;
             for (size_t j = 0; j < need; j += NN_PANEL) {
                 k->gemm_tile_bf16(h.s + j, h.padded, q + r * 3 * w->row_words + head * words, 3 * w->row_words, 1,
-                                  h.keys + j * words, depth, rows, NN_PANEL, 1, 0);
+                                  h.keys + j * words, depth, rows, need - j < NN_PANEL ? need - j : NN_PANEL, 1, 0);
             }
             probabilities(k, &h, rows, length, seen, causal);
             for (size_t d = 0; d < depth; d += NN_PANEL) {

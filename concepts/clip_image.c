@@ -51,7 +51,7 @@ static void embed(const ClipModel *m, ClipWork *w, const float *pixels, size_t n
     for (size_t i = 0; i < n * patches; i++) {
         const float *image = pixels + i / patches * 3 * s * s;
         patch_columns(m, w->row, image, i % patches % grid, i % patches / grid);
-        nn_packed_put(w->nn.kernels, &w->h, i, w->row, columns, NULL, NULL);
+        nn_packed_put(w->nn.kernels, &w->h, i, w->row, columns, NULL);
     }
     clip_layer(w, first, &w->h, n * patches, w->a, width, false);
     for (size_t i = 0; i < n; i++) {

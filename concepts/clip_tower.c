@@ -73,7 +73,7 @@ static void norm_rows(ClipWork *w, NnPackedKind kind, const float *x, ClipNorm n
         w->nn.kernels->layernorm(row, NULL, NULL, x, norm.gain, norm.bias, 1, width, eps);
         gather_absmax(most, row, width);
         if (kind != NN_PACKED_FP32)
-            nn_packed_put(w->nn.kernels, &w->h, r, row, width, NULL, NULL);
+            nn_packed_put(w->nn.kernels, &w->h, r, row, width, NULL);
     }
 }
 
@@ -88,7 +88,7 @@ static void put_rows(ClipWork *w, NnPackedRows *to, NnPackedKind kind, const flo
     as(to, kind, in);
     for (size_t r = 0; r < rows; r++, x += in) {
         gather_absmax(most, x, in);
-        nn_packed_put(w->nn.kernels, to, r, x, in, columns, w->row);
+        nn_packed_put(w->nn.kernels, to, r, x, in, columns);
     }
 }
 
@@ -119,7 +119,7 @@ static void put_wide(ClipWork *w, size_t rows, const float *columns)
     as(&w->g, NN_PACKED_INT8, wide);
     for (size_t r = 0; r < rows; r++) {
         w->nn.kernels->bf16_to_f32(w->row, w->f.data + r * w->f.words, wide);
-        nn_packed_put(w->nn.kernels, &w->g, r, w->row, wide, columns, w->row);
+        nn_packed_put(w->nn.kernels, &w->g, r, w->row, wide, columns);
     }
 }
 
@@ -137,7 +137,8 @@ static void mlp(ClipWork *w, size_t l, size_t rows)
     const size_t width = w->tower->width, wide = w->tower->mlp, most = mlp_rows(rows);
     const NnPackedKind kind = b->fc1.kind;
     const NnKernels *k = w->nn.kernels;
-    const NnActivation activation = w->tower->activation == CLIP_QUICK_GELU ? k->quick_gelu : k->gelu;
+    const bool quick = w->tower->activation == CLIP_QUICK_GELU;
+    const NnActivation activation = {quick ? k->quick_gelu : k->gelu, quick ? k->quick_gelu_bf16 : k->gelu_bf16};
     norm_rows(w, kind, w->x, b->norm2, rows, absmax_of(w, l, 2));
     for (size_t r = 0; r < rows; r += most) {
         const size_t n = rows - r < most ? rows - r : most;

@@ -160,14 +160,9 @@ size_t nn_packed_bytes(const NnPacked *p)
 
 // ---- rows ----------------------------------------------------------------------------------------------------------
 
-void nn_packed_put(const NnKernels *k, NnPackedRows *to, size_t r, const float *x, size_t in, const float *columns,
-                   float *work)
+void nn_packed_put(const NnKernels *k, NnPackedRows *to, size_t r, const float *x, size_t in, const float *columns)
 {
-    if (columns != NULL) {
-        for (size_t i = 0; i < in; i++)
-            work[i] = x[i] * columns[i];
-        x = work;
-    }
+    VC_ASSERT(columns == NULL || to->kind == NN_PACKED_INT8);
     uint32_t *row = to->data + r * to->words;
     if (to->kind == NN_PACKED_FP32) {
         memcpy(row, x, in * sizeof *x);
@@ -175,9 +170,9 @@ void nn_packed_put(const NnKernels *k, NnPackedRows *to, size_t r, const float *
     }
     row[to->words - 1] = 0; // what stands behind the last input
     if (to->kind == NN_PACKED_BF16) {
-        k->f32_to_bf16(row, x, in);
+        k->round_bf16(row, x, in);
     } else {
-        k->quantize((uint8_t *)row, &to->scale[r], &to->zero[r], x, in);
+        k->quantize((uint8_t *)row, &to->scale[r], &to->zero[r], x, columns, in);
     }
 }
 
@@ -186,10 +181,10 @@ void nn_packed_put(const NnKernels *k, NnPackedRows *to, size_t r, const float *
 static void store(const NnKernels *k, const NnPackedOut *out, const float *tile, size_t row, size_t rows, size_t column,
                   size_t columns)
 {
+    void (*half)(void *, const float *, size_t) = out->activation.half != NULL ? out->activation.half : k->round_bf16;
     for (size_t r = 0; r < rows; r++, tile += NN_PANEL) {
         if (out->y == NULL) {
-            k->f32_to_bf16((uint8_t *)(out->half->data + (row + r) * out->half->words) + 2 * (out->at + column), tile,
-                           columns);
+            half((uint8_t *)(out->half->data + (row + r) * out->half->words) + 2 * (out->at + column), tile, columns);
             continue;
         }
         float *y = out->y + (row + r) * out->ldy + column;
@@ -272,8 +267,8 @@ void nn_packed_linear(const NnKernels *k, const NnPacked *p, const NnPackedRows 
             const size_t n = rows - row < NN_STRIP ? rows - row : NN_STRIP;
             fetch(out, row, n, column);
             multiply(k, p, from, x, row, n, j, tile);
-            if (out->activation != NULL)
-                out->activation(tile, tile, n * NN_PANEL);
+            if (out->y != NULL && out->activation.real != NULL)
+                out->activation.real(tile, tile, n * NN_PANEL);
             store(k, out, tile, row, n, column, columns);
         }
     }

@@ -63,11 +63,14 @@ typedef struct {
     float *scale;
     int32_t *zero;
 } NnPackedRows;
-// Row r of `to` from x[in]; columns[in] multiplies first, or NULL. work[in] is scratch, needed with columns alone.
-void nn_packed_put(const NnKernels *k, NnPackedRows *to, size_t r, const float *x, size_t in, const float *columns,
-                   float *work);
+// Row r of `to` from x[in]; columns[in] multiplies first, of bytes alone, or NULL.
+void nn_packed_put(const NnKernels *k, NnPackedRows *to, size_t r, const float *x, size_t in, const float *columns);
 
-typedef void (*NnActivation)(nn_real *y, const nn_real *x, size_t n); // of the kernels: gelu, quick_gelu
+// Of the kernels: gelu and gelu_bf16, quick_gelu and quick_gelu_bf16. NULL: none.
+typedef struct {
+    void (*real)(nn_real *y, const nn_real *x, size_t n);
+    void (*half)(void *y, const float *x, size_t n);
+} NnActivation;
 
 // Where y goes: float rows y[R][ldy], `add`: to what is there; or, y NULL, rows of bfloat16, `at` numbers from the
 // left.
@@ -75,7 +78,7 @@ typedef struct {
     float *y;
     size_t ldy;
     bool add;
-    NnActivation activation; // NULL: none
+    NnActivation activation;
     const NnPackedRows *half;
     size_t at;
 } NnPackedOut;

@@ -247,6 +247,18 @@ static void f32_to_bf16_c(void *out, const float *in, size_t n)
         store_half(out, i, nn_f32_to_bf16(in[i]));
 }
 
+static void gelu_bf16_c(void *out, const float *in, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        store_half(out, i, nn_f32_to_bf16((float)(0.5 * in[i] * erfc(-(double)in[i] * sqrt_half))));
+}
+
+static void quick_gelu_bf16_c(void *out, const float *in, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        store_half(out, i, nn_f32_to_bf16((float)(in[i] / (1 + exp(-1.702 * (double)in[i])))));
+}
+
 static void pack_panel_c(nn_real *panel, const nn_real *w, size_t ldw, size_t columns, size_t k)
 {
     for (size_t i = 0; i < k; i++) {
@@ -295,6 +307,9 @@ static const NnKernels reference = {
     .gemm_tile = nn_gemm_tile_c,
     .gemm_pack_bf16 = nn_gemm_pack_bf16_c,
     .gemm_tile_bf16 = nn_gemm_tile_bf16_c,
+    .round_bf16 = f32_to_bf16_c,
+    .gelu_bf16 = gelu_bf16_c,
+    .quick_gelu_bf16 = quick_gelu_bf16_c,
     .quantize = nn_quantize_c,
     .gemm_tile_int8 = nn_gemm_tile_int8_c,
     .dequantize = nn_dequantize_c,

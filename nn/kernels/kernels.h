@@ -107,10 +107,15 @@ typedef struct NnKernels {
     void (*gemm_tile_bf16)(nn_real *c, size_t ldc, const uint32_t *a, size_t row, size_t step, const uint32_t *panel,
                            size_t k, size_t rows, size_t columns, nn_real alpha, int add);
 
-    // nn/packed.h. One row to bytes: x ~ scale (q - zero), 0 always exactly a q; scale = (max - min) / 255 over the row
-    // and 0. A row with a NaN or an infinity has scale NaN and q 0, one whose spread is below 1e-30 scale 0 and q 0.
-    // Exact: the same bits at every level.
-    void (*quantize)(uint8_t *q, float *scale, int32_t *zero, const float *x, size_t n);
+    // nn/packed.h. y = bfloat16(x), bfloat16(gelu(x)), bfloat16(quick_gelu(x)): a relative error of 2^-8 + 1e-4, +
+    // 1e-36; denormals may become 0. An element's bits do not depend on its place or n.
+    void (*round_bf16)(void *y, const float *x, size_t n);
+    void (*gelu_bf16)(void *y, const float *x, size_t n);
+    void (*quick_gelu_bf16)(void *y, const float *x, size_t n);
+    // One row to bytes, x times columns[n] first where they are not NULL: x ~ scale (q - zero), 0 always exactly a q;
+    // scale = (max - min) / 255 over the row and 0. A row with a NaN or an infinity has scale NaN and q 0, one whose
+    // spread is below 1e-30 scale 0 and q 0. Exact: the same bits at every level.
+    void (*quantize)(uint8_t *q, float *scale, int32_t *zero, const float *x, const float *columns, size_t n);
     // c[r][j] = sum over `words` words i of the four products of a[r*row + i] (bytes 0..255) and panel[i][j] (bytes
     // -128..127), j < NN_PANEL; rows of c lie NN_PANEL apart. Exact as long as the sums fit.
     void (*gemm_tile_int8)(int32_t *c, const uint32_t *a, size_t row, const uint32_t *panel, size_t words, size_t rows);

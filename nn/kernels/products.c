@@ -79,24 +79,30 @@ bool nn_quantize_scale(float low, float high, float nan, float *scale, int32_t *
     return true;
 }
 
-void nn_quantize_rest(uint8_t *q, const float *x, size_t n, float inverse, int32_t zero)
+static float times(const float *x, const float *columns, size_t i)
+{
+    return columns == NULL ? x[i] : x[i] * columns[i];
+}
+
+void nn_quantize_rest(uint8_t *q, const float *x, const float *columns, size_t n, float inverse, int32_t zero)
 {
     for (size_t i = 0; i < n; i++) {
-        const float v = rintf(x[i] * inverse) + (float)zero;
+        const float v = rintf(times(x, columns, i) * inverse) + (float)zero;
         q[i] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
     }
 }
 
-void nn_quantize_c(uint8_t *q, float *scale, int32_t *zero, const float *x, size_t n)
+void nn_quantize_c(uint8_t *q, float *scale, int32_t *zero, const float *x, const float *columns, size_t n)
 {
     float low = 0, high = 0, nan = 0, inverse;
     for (size_t i = 0; i < n; i++) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
-        nan += x[i] * 0;
+        const float v = times(x, columns, i);
+        low = v < low ? v : low;
+        high = v > high ? v : high;
+        nan += v * 0;
     }
     if (nn_quantize_scale(low, high, nan, scale, zero, &inverse)) {
-        nn_quantize_rest(q, x, n, inverse, *zero);
+        nn_quantize_rest(q, x, columns, n, inverse, *zero);
     } else {
         memset(q, 0, n);
     }

@@ -82,6 +82,15 @@ static void bench_call(const NnKernels *k, int what)
     case 20:
         k->f32_to_bf16(bench_h, bench_a, BENCH_N);
         break;
+    case 21:
+        k->round_bf16(bench_h, bench_a, BENCH_N);
+        break;
+    case 22:
+        k->gelu_bf16(bench_h, bench_a, BENCH_N);
+        break;
+    case 23:
+        k->quick_gelu_bf16(bench_h, bench_a, BENCH_N);
+        break;
     default:
         VC_ASSERT(false);
     }
@@ -131,7 +140,10 @@ void bench_kernels(const NnKernels *levels, size_t count)
                                         "f16_to_f32",
                                         "f32_to_f16",
                                         "bf16_to_f32",
-                                        "f32_to_bf16"};
+                                        "f32_to_bf16",
+                                        "round_bf16",
+                                        "gelu_bf16",
+                                        "quick_gelu_bf16"};
     printf("%-20s %9s", "ns per element", "c");
     for (size_t l = 0; l < count; l++)
         printf(" %9s", levels[l].name);

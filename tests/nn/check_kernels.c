@@ -8,6 +8,7 @@
 #include "tests/nn/check_kernels.h"
 
 #include "base/cpu.h"
+#include "nn/half.h"
 #include "tests/nn/bench_kernels.h"
 
 #include <float.h>
@@ -294,6 +295,51 @@ static void check_adamw(Check *c)
     }
 }
 
+// Against the float that is rounded. Places: an element's bits are those it has alone.
+static void check_to_bf16(Check *c, UnaryFn real, void (*fn)(void *, const float *, size_t), const char *what)
+{
+    for (size_t w = 0; w < WIDTHS; w++) {
+        for (int form = 0; form < 2 * INPUTS; form++) {
+            const size_t n = widths[w];
+            Floats x = random_floats(c, n, form % 2 != 0, (Input)(form / 2)), want = floats(n, true);
+            Guard half = guard_alloc(2 * n, form % 2 == 0);
+            real(want.x, x.x, n);
+            fn(half.data, x.x, n);
+            for (size_t i = 0; i < n; i++) {
+                uint16_t h, alone;
+                memcpy(&h, half.data + 2 * i, sizeof h);
+                fn(&alone, x.x + i, 1);
+                if (h != alone)
+                    fail(c, "%s: %a gives other bits alone", what, (double)x.x[i]);
+                uint16_t nearest; // FLT_MAX rounds to infinity
+                c->ref->f32_to_bf16(&nearest, &want.x[i], 1);
+                const float rounded = nn_bf16_to_f32(nearest), got = nn_bf16_to_f32(h);
+                const bool same = h == nearest || (isnan(rounded) && isnan(got));
+                if (!same)
+                    compare(c, what, n, i, want.x[i], got, fabs((double)want.x[i]) * (1.0 / 256 + 1e-4) + 1e-36);
+            }
+            if (!guard_intact(&half))
+                fail(c, "%s wrote beside its %zu numbers", what, n);
+            guard_free(&half);
+            done(c, &x);
+            done(c, &want);
+        }
+    }
+}
+
+static void copy_floats_to(float *y, const float *x, size_t n)
+{
+    if (n > 0)
+        memcpy(y, x, n * sizeof *y);
+}
+
+static void check_activations_bf16(Check *c)
+{
+    check_to_bf16(c, copy_floats_to, c->k->round_bf16, "round_bf16");
+    check_to_bf16(c, c->ref->gelu, c->k->gelu_bf16, "gelu_bf16");
+    check_to_bf16(c, c->ref->quick_gelu, c->k->quick_gelu_bf16, "quick_gelu_bf16");
+}
+
 static void check_half(Check *c)
 {
     typedef void (*Widen)(float *, const void *, size_t);
@@ -370,6 +416,7 @@ static const struct {
     {"gemm_pack, gemm_pack_bf16", check_gemm_pack},
     {"gemm_tile, gemm_tile_bf16", check_gemm_tile},
     {"attention_exp, attention_weights, attention_slopes", check_attention},
+    {"round_bf16, gelu_bf16, quick_gelu_bf16", check_activations_bf16},
     {"quantize", check_quantize},
     {"gemm_tile_int8, dequantize", check_int8},
     {"add, scale, axpy, add_rows, sum_rows", check_elementwise},

@@ -36,18 +36,51 @@ static NnPackedRows make_rows(const NnKernels *k, const Layer *l, const float *x
     r.scale = vc_alloc(rows, sizeof *r.scale);
     r.zero = vc_calloc(rows, sizeof *r.zero);
     float *work = vc_alloc(l->s->in, sizeof *work);
-    for (size_t i = 0; i < rows; i++)
-        nn_packed_put(k, &r, i, x + i * l->s->in, l->s->in, l->inverse, work);
+    for (size_t i = 0; i < rows; i++) {
+        const bool bytes = r.kind == NN_PACKED_INT8;
+        for (size_t j = 0; j < l->s->in; j++)
+            work[j] = x[i * l->s->in + j] * (bytes || l->inverse == NULL ? 1 : l->inverse[j]);
+        nn_packed_put(k, &r, i, work, l->s->in, bytes ? l->inverse : NULL);
+    }
     free(work);
     return r;
+}
+
+static NnActivation activation_of(const NnKernels *k, const Layer *l)
+{
+    return l->s->gelu ? (NnActivation){k->gelu, k->gelu_bf16} : (NnActivation){0};
+}
+
+// The same layer to bfloat16 rows, `at` numbers from the left: y rounded, and nothing else is touched.
+static void check_half_output(const NnKernels *k, const Layer *l, const NnPackedRows *x, size_t rows, const float *y,
+                              float *panel)
+{
+    enum { AT = 6 };
+    const size_t words = (l->out + AT + 3) / 2;
+    uint32_t *data = vc_calloc(rows * words, sizeof *data);
+    const NnPackedRows half = {.kind = NN_PACKED_BF16, .words = words, .data = data};
+    const NnPackedOut out = {.half = &half, .at = AT, .activation = activation_of(k, l)};
+    nn_packed_linear(k, &l->packed, x, rows, &out, panel);
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < 2 * words; j++) {
+            uint16_t h;
+            memcpy(&h, (const uint8_t *)(data + r * words) + 2 * j, sizeof h);
+            const float want = j < AT || j >= AT + l->out ? 0 : y[r * (l->out + 1) + j - AT];
+            const double got = (double)nn_bf16_to_f32(h), bound = fabs((double)want) * (1.0 / 256 + 1e-4) + 1e-36;
+            assert_true(isfinite(want) ? fabs(got - (double)want) <= bound : !isfinite(got));
+        }
+    }
+    free(data);
 }
 
 static void run(const NnKernels *k, const Layer *l, const float *x, size_t rows, float *y, bool add)
 {
     NnPackedRows r = make_rows(k, l, x, rows);
     float *panel = vc_alloc(l->packed.words * NN_PANEL, sizeof *panel);
-    const NnPackedOut out = {.y = y, .ldy = l->out + 1, .add = add, .activation = l->s->gelu ? k->gelu : NULL};
+    const NnPackedOut out = {.y = y, .ldy = l->out + 1, .add = add, .activation = activation_of(k, l)};
     nn_packed_linear(k, &l->packed, &r, rows, &out, panel);
+    if (!add)
+        check_half_output(k, l, &r, rows, y, panel);
     free(panel);
     free(r.data);
     free(r.scale);

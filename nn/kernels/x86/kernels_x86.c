@@ -21,6 +21,12 @@
 #define HALF_TARGET TARGET
 #include "nn/kernels/x86/pack_bf16_tmpl.h"
 
+#define HALF(x)            x##_avx2
+#define HALF_TARGET        TARGET
+#define HALF_STORE(p, v)   store_bf16_avx2(p, v)
+#define HALF_QUICK_GELU(v) quick_gelu_v_avx2(v)
+#include "nn/kernels/x86/half_tmpl.h"
+
 #define TILE(x)          x##_avx2
 #define TILE_TARGET      TARGET
 #define WORD             float
@@ -114,6 +120,27 @@ TARGET static inline __m256i byte_dot_avx2(__m256i sum, Bytes256 a, Bytes256 b)
 #define HALF_TARGET TARGET
 #include "nn/kernels/x86/pack_bf16_tmpl.h"
 
+// x / (1 + 2^(-1.702 log2(e) x)): 2^r by a polynomial of relative error 3e-6 on [-1/2, 1/2], the quotient to 14 bits.
+// The bounds on t give 0 and x where the power over- or underflows; NaN stays.
+TARGET static inline __m512 rough_quick_gelu_avx512(__m512 x)
+{
+    __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(-2.45546696F));
+    t = _mm512_max_ps(_mm512_set1_ps(-200), _mm512_min_ps(_mm512_set1_ps(200), t));
+    const __m512 n = V_ROUND(t), r = _mm512_sub_ps(t, n);
+    __m512 p = _mm512_set1_ps(0.00957009F);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.055917863F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.24024746F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.6931218F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.9999993F));
+    const __m512 under = _mm512_add_ps(_mm512_scalef_ps(p, n), _mm512_set1_ps(1));
+    return _mm512_mul_ps(x, _mm512_rcp14_ps(under));
+}
+#define HALF(x)            x##_avx512
+#define HALF_TARGET        TARGET
+#define HALF_STORE(p, v)   store_bf16_avx512(p, v)
+#define HALF_QUICK_GELU(v) rough_quick_gelu_avx512(v)
+#include "nn/kernels/x86/half_tmpl.h"
+
 #define TILE(x)          x##_avx512
 #define TILE_TARGET      TARGET
 #define WORD             float
@@ -205,6 +232,16 @@ TARGET_DOT static inline __m256i pairs8_dot(__m256 first, __m256 second)
 #define HALF_TARGET TARGET_DOT
 #include "nn/kernels/x86/pack_bf16_tmpl.h"
 
+TARGET_DOT static inline void store_bf16_dot(uint8_t *p, __m512 v)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, (__m256i)_mm512_cvtneps_pbh(v));
+}
+#define HALF(x)            x##_dot
+#define HALF_TARGET        TARGET_DOT
+#define HALF_STORE(p, v)   store_bf16_dot(p, v)
+#define HALF_QUICK_GELU(v) rough_quick_gelu_avx512(v)
+#include "nn/kernels/x86/half_tmpl.h"
+
 #define TILE(x)          x##_bf16_dot
 #define TILE_TARGET      TARGET_DOT
 #define WORD             uint32_t
@@ -225,6 +262,9 @@ void nn_kernels_init_x86(NnKernels *k, uint32_t flags)
         const bool pairs = (flags & VC_CPU_AVX512_BF16) != 0;
         k->gemm_pack_bf16 = pairs ? gemm_pack_bf16_dot : gemm_pack_bf16_avx512;
         k->gemm_tile_bf16 = pairs ? gemm_tile_bf16_dot : gemm_tile_bf16_avx512;
+        k->round_bf16 = pairs ? to_bf16_dot : to_bf16_avx512;
+        k->gelu_bf16 = pairs ? gelu_bf16_dot : gelu_bf16_avx512;
+        k->quick_gelu_bf16 = pairs ? quick_gelu_bf16_dot : quick_gelu_bf16_avx512;
         k->quantize = quantize_avx512;
         k->dequantize = dequantize_avx512;
         k->gemm_tile_int8 = (flags & VC_CPU_AVX512_VNNI) != 0 ? gemm_tile_int8_vnni : gemm_tile_int8_avx512;
@@ -238,6 +278,9 @@ void nn_kernels_init_x86(NnKernels *k, uint32_t flags)
         k->gemm_tile = gemm_tile_avx2;
         k->gemm_pack_bf16 = gemm_pack_bf16_avx2;
         k->gemm_tile_bf16 = gemm_tile_bf16_avx2;
+        k->round_bf16 = to_bf16_avx2;
+        k->gelu_bf16 = gelu_bf16_avx2;
+        k->quick_gelu_bf16 = quick_gelu_bf16_avx2;
         k->quantize = quantize_avx2;
         k->dequantize = dequantize_avx2;
         k->gemm_tile_int8 = (flags & VC_CPU_AVX_VNNI) != 0 ? gemm_tile_int8_avxvnni : gemm_tile_int8_avx2;
