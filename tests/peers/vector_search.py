@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Vector search beside its peers on this machine: the same vectors, the same queries, in turns.
 
-    vector_search.py VICHA [--rows 1000000] [--data loose|clustered] [--threads 1,2] [--dir DIR] [--rounds 3] [--ivf]
+    vector_search.py VICHA [--rows 1000000] [--data loose|clustered] [--threads 1,2] [--dir DIR] [--seconds 0.6] [--ivf]
 
 Runs `vicha bench search` and, on the very file it made, NumPy, FAISS and usearch, as far as they are installed. Prints a
 JSON object for each: milliseconds of one query and of a batch of 64 (median), recall@10 against float32. With --ivf also
@@ -150,6 +150,7 @@ def main():
             pass
         for name, call, more in peers:
             measure(name, call, queries, truth, args.seconds, **more)
+    args.ivf = False
     vicha(args, max(threads), directory)  # again, so that both stand in the same noise
 
 

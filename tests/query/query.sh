@@ -85,6 +85,33 @@ check '... is refused' grep -q 'belongs to another question' "$log"
 run 2 'a cursor that is none' query -w "$ws" --concept dog --after 1c-x
 run 2 'a score that is none' query -w "$ws" --concept 'dog >= 7'
 
+# Cells: all of them are the exact answer; a filter asks for it by itself.
+run 2 'cells that are not there' query -w "$ws" a dog --probe 4
+check '... with the way to make them' grep -q 'index-vectors --cells' "$log"
+run 0 'cells' index-vectors -w "$ws" --cells=12 --json
+check '... with their recall' grep -q '"probe": 4, "recall_at_10": ' "$out"
+"$VICHA" query -w "$ws" a dog -n 20 --json >"$work/a" 2>"$log"
+"$VICHA" query -w "$ws" a dog -n 20 --json --probe 12 >"$work/b" 2>"$log"
+check 'all cells are the exact answer' cmp "$work/a" "$work/b"
+run 0 'few cells' query -w "$ws" --like 5 -n 20 --json --probe 2 --explain
+check '... are told of' grep -q 'nearest 2 of 12 cells' "$log"
+"$VICHA" query -w "$ws" a dog -n 20 --json --concept dog >"$work/a" 2>"$log"
+"$VICHA" query -w "$ws" a dog -n 20 --json --concept dog --probe 1 >"$work/b" 2>"$log"
+check 'with a filter they are not used' cmp "$work/a" "$work/b"
+check '... and it says so' grep -q 'the cells were not used' "$log"
+
+# Pairs of concepts that mining keeps are those that statistics count.
+pairs_of() {
+    "$VICHA" query -w "$ws" --rows 100 --format csv --sql "SELECT c.text, p.images FROM concept_pair p
+        JOIN concept c ON c.concept_id = p.b WHERE p.a = (SELECT concept_id FROM concept WHERE text = 'dog')
+        ORDER BY p.images DESC, c.text LIMIT 20" 2>"$log" | tr -d '\r' | sed '1d; s/"//g'
+}
+pairs_of >"$work/a"
+"$VICHA" stats pairs -w "$ws" --concept dog --by images --min-images 1 -n 20 --json 2>"$log" |
+    sed 's/.*"b": "\([^"]*\)", "images": \([0-9]*\).*/\1,\2/' >"$work/b"
+check 'pairs are kept' cmp "$work/a" "$work/b"
+check '... some' test "$(wc -l <"$work/a")" -gt 5
+
 # Formats.
 run 0 'html' query -w "$ws" --caption quoted -n 3 --format html
 check '... has pictures inside' grep -q 'src="data:image/jpeg;base64,/9j/' "$out"

@@ -64,10 +64,6 @@ BYTES_TARGET static void BYTES_NAME(dots_i8)(int32_t *out, const int8_t *rows, s
                 __builtin_prefetch((const void *)((uintptr_t)row + i + AHEAD));
             if (STEP == 64) // the step's other line
                 __builtin_prefetch((const void *)((uintptr_t)row + i + STEP + AHEAD));
-            if (STEP == 64) // the step's other line
-                __builtin_prefetch((const void *)((uintptr_t)row + i + STEP + AHEAD));
-            if (STEP == 64) // the step's other line
-                __builtin_prefetch((const void *)((uintptr_t)row + i + STEP + AHEAD));
             even = I_DOT(even, I_LEFT(I_XOR(I_LOAD(row + i), turn)), I_RIGHT(I_LOAD(query + i)));
             if (i + STEP < width)
                 odd = I_DOT(odd, I_LEFT(I_XOR(I_LOAD(row + i + STEP), turn)), I_RIGHT(I_LOAD(query + i + STEP)));
