@@ -52,7 +52,7 @@ void query_part(Question *q, double start, int64_t rows, const char *fmt, ...)
 
 // --- opening, and noticing changes -----------------------------------------------------------------------------------
 
-bool query_engine_open(QueryEngine **out, const char *dir, VcPool *pool, VcErr *err)
+static bool open_engine(QueryEngine **out, const char *dir, VcPool *pool, QueryShare *share, VcErr *err)
 {
     QueryEngine *engine = vc_calloc(1, sizeof *engine);
     engine->pool = pool;
@@ -62,8 +62,19 @@ bool query_engine_open(QueryEngine **out, const char *dir, VcPool *pool, VcErr *
         free(engine);
         return false;
     }
+    engine->share = share ? query_share_join(share) : query_share_create();
     *out = engine;
     return true;
+}
+
+bool query_engine_open(QueryEngine **out, const char *dir, VcPool *pool, VcErr *err)
+{
+    return open_engine(out, dir, pool, NULL, err);
+}
+
+bool query_engine_open_beside(QueryEngine **out, QueryEngine *first, VcErr *err)
+{
+    return open_engine(out, first->ws.dir, first->pool, first->share, err);
 }
 
 VcWorkspace *query_engine_workspace(QueryEngine *engine)
@@ -74,7 +85,7 @@ VcWorkspace *query_engine_workspace(QueryEngine *engine)
 static void forget_state(QueryEngine *engine)
 {
     EngineState *s = &engine->state;
-    postings_close(&s->postings);
+    query_share_give_back(engine->share, &s->postings);
     nearest_close(&s->nearest);
     vectors_reader_close(&s->vectors);
     concepts_model_finish(&s->model);
@@ -101,6 +112,7 @@ void query_engine_close(QueryEngine **engine)
     for (int i = 0; i < ST_COUNT; i++)
         vc_stmt_finish(&(*engine)->statements[i]);
     vc_workspace_close(&(*engine)->ws);
+    query_share_leave(&(*engine)->share);
     free(*engine);
     *engine = NULL;
 }
@@ -136,13 +148,14 @@ static bool refresh(QueryEngine *engine, VcErr *err)
     EngineState *s = &engine->state;
     // The lists come a moment after the commit that they belong to.
     if (s->known && version == engine->version &&
-        (s->postings || !postings_open(&s->postings, &engine->ws, s->stamp, NULL) || !s->postings))
+        (s->postings || !query_share_postings(engine->share, &engine->ws, s->stamp, &s->postings, NULL) ||
+         !s->postings))
         return true;
     forget_state(engine);
     if (!read_schema(engine, err) || !postings_stamp(&engine->ws, &s->stamp, err))
         return false;
     VcErr damaged = {0};
-    if (!postings_open(&s->postings, &engine->ws, s->stamp, &damaged))
+    if (!query_share_postings(engine->share, &engine->ws, s->stamp, &s->postings, &damaged))
         vc_warn("%s; asking the tables instead ('vicha concepts mine' writes it anew)", damaged.text);
     engine->version = version;
     s->known = true;

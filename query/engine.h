@@ -34,6 +34,8 @@ typedef struct QueryEngine QueryEngine;
 
 // Opens DIR/vicha.db read-only. `pool` is borrowed for vector search; NULL: one thread.
 bool query_engine_open(QueryEngine **out, const char *dir, VcPool *pool, VcErr *err);
+// Another engine over the same workspace, for another thread: they map the posting lists once.
+bool query_engine_open_beside(QueryEngine **out, QueryEngine *first, VcErr *err);
 void query_engine_close(QueryEngine **engine);            // NULL allowed; clears
 VcWorkspace *query_engine_workspace(QueryEngine *engine); // the engine's own read-only connection, borrowed
 

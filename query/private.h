@@ -90,8 +90,11 @@ typedef struct {
     size_t list_count, list_cap;
 } EngineState;
 
+typedef struct QueryShare QueryShare;
+
 struct QueryEngine {
     VcWorkspace ws;
+    QueryShare *share; // with the engines that were opened beside it
     VcPool *pool;
     int64_t version; // PRAGMA data_version that `state` belongs to
     EngineState state;
@@ -131,6 +134,14 @@ PostingList query_term_list(void *engine, const QueryNode *term);
 bool query_need_lists(QueryEngine *engine, const QueryNode *root, VcErr *err);
 void query_part(Question *q, double start, int64_t rows, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 const char *query_keep(VcArena *memory, const char *text); // a copy in the arena; NULL stays
+
+// share.c. Threads: any.
+QueryShare *query_share_create(void);
+QueryShare *query_share_join(QueryShare *share);
+void query_share_leave(QueryShare **share); // clears; everything was given back
+// As postings_open; *out goes back to query_share_give_back.
+bool query_share_postings(QueryShare *share, VcWorkspace *ws, uint64_t stamp, PostingsReader **out, VcErr *err);
+void query_share_give_back(QueryShare *share, PostingsReader **reader); // clears; NULL inside allowed
 
 // sets.c
 RowSet query_set_create(size_t rows);

@@ -14,8 +14,10 @@ static const char pragmas[] = "PRAGMA cache_size = -8192; PRAGMA mmap_size = 0; 
 static bool open_workers(ServeContext *ctx, VcErr *err)
 {
     for (size_t i = 0; i < SERVE_THREADS; i++) {
-        if (!query_engine_open(&ctx->workers[i].engine, ctx->workspace, NULL, err) ||
-            !vc_db_exec(query_engine_workspace(ctx->workers[i].engine)->db, pragmas, err))
+        QueryEngine **engine = &ctx->workers[i].engine;
+        const bool opened = i == 0 ? query_engine_open(engine, ctx->workspace, NULL, err)
+                                   : query_engine_open_beside(engine, ctx->workers[0].engine, err);
+        if (!opened || !vc_db_exec(query_engine_workspace(ctx->workers[i].engine)->db, pragmas, err))
             return false;
     }
     return true;

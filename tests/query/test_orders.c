@@ -168,7 +168,7 @@ static void check_case(QueryEngine *engine, const Case *c)
     const size_t n = judge(c, want);
     QueryRequest r = request_of(c);
     char *cursor = NULL;
-    for (size_t at = 0, pages = 0; pages < 12 && (pages == 0 || cursor); at += PAGE, pages++) {
+    for (size_t at = 0, pages = 0; pages < 6 && (pages == 0 || cursor); at += PAGE, pages++) {
         char *next;
         r.cursor = cursor;
         check_page(engine, c, &r, want + at, n - at, &next);
