@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "base/cpu.h"
 
+#include <pthread.h>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -22,7 +24,11 @@ static uint32_t mask_of(const char *name)
     abort();
 }
 
-uint32_t vc_cpu_flags(void)
+static uint32_t found; // written once
+static pthread_once_t find_once = PTHREAD_ONCE_INIT;
+
+// CPUID leaves a virtual machine and comes back: some 10 us, which is felt where pictures ask for each of them.
+static void find(void)
 {
     uint32_t flags = 0;
 #if defined(__x86_64__)
@@ -43,7 +49,13 @@ uint32_t vc_cpu_flags(void)
             flags |= VC_CPU_AVX512_BF16;
     }
 #endif
-    return flags & mask_of(getenv("VC_CPU"));
+    found = flags;
+}
+
+uint32_t vc_cpu_flags(void)
+{
+    pthread_once(&find_once, find);
+    return found & mask_of(getenv("VC_CPU"));
 }
 
 void vc_cpu_describe(uint32_t flags, char out[64])
