@@ -245,6 +245,7 @@ def table(o):
         rows = [json.loads(line) for line in f]
     print("| server | program | rounds | images/s | without start-up | CPU ms an image | server's | peak MiB |")
     print("|---|---|---|---|---|---|---|---|")
+    ratios = []
     for what in ("near", "far"):
         best = {}
         for program in sorted({r["program"] for r in rows if r["what"] == what}, reverse=True):
@@ -258,8 +259,9 @@ def table(o):
             print(f"| {what} | {program} | {len(mine)} | {middle['rate']:.0f} | {middle['work']:.0f} | {middle['cpu']:.2f} "
                   f"| {middle['server']:.2f} | {middle['peak']:.0f} |")
         if len(best) == 2:
-            print(f"\n{what}: vicha {best['vicha']['rate'] / best['img2dataset']['rate']:.2f} times img2dataset's best, "
-                  f"{best['vicha']['work'] / best['img2dataset']['work']:.2f} without start-up\n")
+            ratios.append(f"{what}: vicha {best['vicha']['rate'] / best['img2dataset']['rate']:.2f} times img2dataset's best, "
+                  f"{best['vicha']['work'] / best['img2dataset']['work']:.2f} without start-up")
+    print("\n" + "\n".join(ratios))
 
 
 def main():
