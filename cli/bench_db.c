@@ -269,7 +269,9 @@ static bool ask_all(const Choice *c, const char *dir, VcErr *err)
     VcWorkspace plain = {0};
     bool ok = query_engine_open(&b.engine, dir, NULL, err) && vc_workspace_open(&plain, dir, VC_DB_READ, err);
     b.plain = plain.db;
-    ok = ok && measure_pairs(&b, c->images, err) && measure_tops(&b, c->images, err) && measure_words(&b, err);
+    int64_t images = 0; // of a workspace that was there, too
+    ok = ok && vc_db_int(plain.db, "SELECT count(*) FROM image", 0, &images, err) && measure_pairs(&b, images, err) &&
+         measure_tops(&b, images, err) && measure_words(&b, err);
     vc_workspace_close(&plain);
     query_engine_close(&b.engine);
     return ok;

@@ -39,6 +39,12 @@ typedef struct {
     EvaluationResult result;
 } Run;
 
+static size_t bin_of(float value)
+{
+    const float at = floorf(value) + EVALUATE_BINS / 2;
+    return at <= 0 ? 0 : at >= EVALUATE_BINS - 1 ? EVALUATE_BINS - 1 : (size_t)at;
+}
+
 bool query_expression_scored(const QueryNode *node)
 {
     if (!node || node->kind == QUERY_NOT)
@@ -171,6 +177,8 @@ static void take(Run *run, size_t row, float value)
     if (!(value >= run->least) || e->ids[row] < 0)
         return;
     run->result.matched++;
+    if (run->e->histogram)
+        run->e->histogram[bin_of(value)]++;
     if (run->bits)
         run->bits[row / 64] |= UINT64_C(1) << (row % 64);
     if (run->best && value >= run->wanted)
@@ -311,6 +319,10 @@ static void take_chunk(Run *run, size_t base, float *values)
     for (size_t k = 0; !e->whole && k < n; k++)
         values[k] = e->ids[base + k] >= 0 ? values[k] : -INFINITY;
     run->result.matched += (int64_t)count_holding(values, CHUNK, run->least);
+    for (size_t k = 0; e->histogram && k < n; k++) {
+        if (values[k] >= run->least)
+            e->histogram[bin_of(values[k])]++;
+    }
     if (run->bits)
         set_bits(values, n, run->least, run->bits + base / 64);
     for (size_t i = 0; run->best && i < n; i += BLOCK) {

@@ -10,6 +10,8 @@
 #include "query/expression.h"
 #include "query/select.h"
 
+enum { EVALUATE_BINS = 1 << 16 }; // bin b: stored scores (cosine * 32767) in [b - 32768, b - 32767)
+
 typedef struct {
     const QueryNode *root;                                 // NULL: every row, without a score
     PostingList (*list)(void *ctx, const QueryNode *term); // of a TERM
@@ -20,6 +22,7 @@ typedef struct {
     const int64_t *ids;      // [rows] image_id, -1: the row has no image (and is left out)
     bool whole;              // no allowed row has id -1: counting needs no look at the ids
     double least;            // lowest score that is kept, -INFINITY: all
+    uint32_t *histogram;     // [EVALUATE_BINS] or NULL: how many rows that hold have a score in each bin is added
     enum { EVALUATE_AUTO, EVALUATE_SCAN, EVALUATE_PROBE } way; // tests set it
 } Evaluation;
 

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { SPARE_ROWS = 64 }; // more than the page, so that images that are gone do not cost a second pass
+enum { DEEP = 2000 }; // an offset from which the place is found by counting
 
 // Turns the best of a selection into hits. *again: images were gone, and the page has to be made anew without them.
 static bool fill_page(Question *q, Selection *best, size_t skip, bool *again)
@@ -37,28 +37,6 @@ static bool fill_page(Question *q, Selection *best, size_t skip, bool *again)
     }
     query_part(q, start, (int64_t)page->count, "images, captions and concepts of the page");
     return true;
-}
-
-typedef bool (*RankFn)(Question *q, Selection *best);
-
-// A page of whatever `rank` selects. Images that turn out to be gone are left out in another pass.
-static bool make_page(Question *q, RankFn rank)
-{
-    const QueryRequest *r = q->request;
-    bool again = true, ok = true;
-    for (int pass = 0; ok && again && pass < 8; pass++) {
-        Selection best = {.has_after = q->has_after, .after = q->after};
-        size_t most = query_need_rows(q->engine, q->err) ? q->engine->state.rows : 0;
-        size_t want = r->offset > SIZE_MAX - r->limit - 1 ? SIZE_MAX : r->offset + r->limit + 1;
-        selection_begin(&best, want > most ? most + 1 : want);
-        ok = rank(q, &best);
-        if (ok) {
-            selection_sort(&best);
-            ok = fill_page(q, &best, r->offset, &again);
-        }
-        selection_finish(&best);
-    }
-    return ok;
 }
 
 double query_least_score(const QueryRequest *r)
@@ -120,21 +98,52 @@ static int least_stored(const Question *q)
     return least;
 }
 
+// With rejected images among them, or none.
+static bool count_alive(Question *q, bool *counted)
+{
+    int64_t rejected = 0;
+    RowSet allowed;
+    bool all;
+    *counted = false;
+    if (q->engine->state.rejected_index &&
+        !vc_db_int(q->engine->ws.db,
+                   "SELECT 1 FROM image INDEXED BY image_rejected WHERE status < 0 AND row IS NOT NULL LIMIT 1", 0,
+                   &rejected, q->err))
+        return false;
+    if (!rejected)
+        return true;
+    if (!query_allowed(q, &allowed, &all))
+        return false;
+    const bool ok = query_need_lists(q->engine, q->root, q->err);
+    if (ok) {
+        Evaluation e = evaluation(q, all ? NULL : &allowed);
+        e.least = query_least_score(q->request);
+        q->page->matched = query_evaluate(&e, NULL, NULL).matched;
+        *counted = true;
+    }
+    query_set_finish(&allowed);
+    return ok;
+}
+
 // Matching images: the statistics know it, unless images are rejected or a lowest score is asked for.
 static bool count_top(Question *q, int least)
 {
     char sql[160];
-    QueryPage *page = q->page;
-    snprintf(sql, sizeof sql, "SELECT images FROM concept_stat WHERE concept_id = %lld",
-             (long long)q->root->concept_id);
-    page->matched_exact = least <= -INT16_MAX;
-    if (!page->matched_exact) {
+    bool counted;
+    if (!count_alive(q, &counted))
+        return false;
+    q->page->matched_exact = true;
+    if (counted)
+        return true;
+    if (least <= -INT16_MAX) {
+        snprintf(sql, sizeof sql, "SELECT images FROM concept_stat WHERE concept_id = %lld",
+                 (long long)q->root->concept_id);
+    } else {
         snprintf(sql, sizeof sql,
                  "SELECT count(*) FROM image_concept INDEXED BY ic_top WHERE concept_id = %lld AND score >= %d",
                  (long long)q->root->concept_id, least);
-        page->matched_exact = true;
     }
-    return vc_db_int(q->engine->ws.db, sql, 0, &page->matched, q->err);
+    return vc_db_int(q->engine->ws.db, sql, 0, &q->page->matched, q->err);
 }
 
 static bool top_page(Question *q)
@@ -210,6 +219,65 @@ bool query_allowed_with_concepts(Question *q, RowSet *out, bool *all)
     leave_out(q, &allowed, all);
     *out = allowed;
     return true;
+}
+
+// Far down in the order of concepts: scores are counted first, so that only the images from the page's own score on are
+// sorted. *after is in front of the page, which begins *skip images behind it.
+static bool find_place(Question *q, Ranked *after, size_t *skip)
+{
+    RowSet allowed;
+    bool all;
+    double start = vc_now();
+    if (!query_allowed(q, &allowed, &all))
+        return false;
+    leave_out(q, &allowed, &all);
+    const bool ok = query_need_lists(q->engine, q->root, q->err);
+    *after = (Ranked){.score = -INFINITY, .id = INT64_MAX}; // nothing is so far down
+    if (ok) {
+        Evaluation e = evaluation(q, all ? NULL : &allowed);
+        e.least = query_least_score(q->request);
+        e.histogram = vc_calloc(EVALUATE_BINS, sizeof *e.histogram);
+        query_evaluate(&e, NULL, NULL);
+        size_t above = 0, bin = EVALUATE_BINS;
+        while (bin > 0 && above + e.histogram[bin - 1] <= q->request->offset)
+            above += e.histogram[--bin];
+        if (bin > 0) {
+            after->score = ((double)bin - EVALUATE_BINS / 2) / 32767; // the upper end of bin - 1
+            *skip = q->request->offset - above;
+        }
+        free(e.histogram);
+        query_part(q, start, (int64_t)above, "images of higher scores than the page, counted");
+    }
+    query_set_finish(&allowed);
+    return ok;
+}
+
+typedef bool (*RankFn)(Question *q, Selection *best);
+static bool rank_by_concepts(Question *q, Selection *best);
+
+// A page of whatever `rank` selects. Images that turn out to be gone are left out in another pass.
+static bool make_page(Question *q, RankFn rank)
+{
+    const QueryRequest *r = q->request;
+    bool again = true, ok = true;
+    for (int pass = 0; ok && again && pass < 8; pass++) {
+        Selection best = {.has_after = q->has_after, .after = q->after};
+        size_t most = query_need_rows(q->engine, q->err) ? q->engine->state.rows : 0;
+        size_t skip = r->offset;
+        if (rank == rank_by_concepts && skip > DEEP) {
+            best.has_after = true;
+            ok = find_place(q, &best.after, &skip);
+        }
+        size_t want = skip > SIZE_MAX - r->limit - 1 ? SIZE_MAX : skip + r->limit + 1;
+        selection_begin(&best, want > most ? most + 1 : want);
+        ok = ok && rank(q, &best);
+        if (ok) {
+            selection_sort(&best);
+            ok = fill_page(q, &best, skip, &again);
+        }
+        selection_finish(&best);
+    }
+    return ok;
 }
 
 static bool rank_by_concepts(Question *q, Selection *best)

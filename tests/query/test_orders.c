@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Orders without scores in a workspace where they are long: more captions than are ranked, more images than are looked
-// up one by one. A judge that knows the workspace by its formula says what every page must be.
+// Orders of pages, with and without scores, in a workspace where they are long: more captions than are ranked, more
+// images than are looked up one by one. A judge that knows the workspace by its formula says what every page must be.
 #include "concepts/concepts.h"
 #include "query/query.h"
 #include "tests/support/test.h"
@@ -75,7 +75,7 @@ static char *make(bool turned)
 }
 
 typedef struct {
-    const char *words[2], *without, *split, *not_tag, *source;
+    const char *words[2], *with, *without, *split, *not_tag, *source;
     QueryOrder order;
 } Case;
 
@@ -83,6 +83,8 @@ static bool fits(const Case *c, int64_t i)
 {
     const bool all = mined(i), fourth = mined(i) && i % 4 == 0;
     if (!alive(i) || (c->without && (strcmp(c->without, "all") == 0 ? all : fourth)))
+        return false;
+    if (c->with && !(strcmp(c->with, "all") == 0 ? all : fourth))
         return false;
     return !(c->split && i % 3) && !(c->not_tag && i % 7 == 0) && !(c->source && i > IMAGES / 2);
 }
@@ -102,12 +104,26 @@ static bool has_caption(int64_t i, const char *word)
     return table[i];
 }
 
+static int score_of(const Case *c, int64_t i)
+{
+    return strcmp(c->with, "fourth") == 0 ? 10000
+           : strcmp(c->with, "all") == 0  ? 18000 - 2 * (i % 100)
+                                          : 14000 - i % 100;
+}
+
+static int by_score(const void *a, const void *b, void *ctx)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    const int sx = score_of(ctx, x), sy = score_of(ctx, y);
+    return sx != sy ? sy - sx : (x > y) - (x < y);
+}
+
 // The whole list that is right.
 static size_t judge(const Case *c, int64_t *ids)
 {
     bool *seen = vc_calloc(IMAGES + 1, sizeof *seen);
     size_t n = 0;
-    for (int64_t at = 1; at <= (c->words[0] ? CAPTIONS : IMAGES); at++) {
+    for (int64_t at = 1; at <= (c->words[0] ? CAPTIONS : IMAGES); at++) { // in the order of captions, where there are
         const int64_t i = c->words[0] ? caption_image(at) : at;
         if (seen[i] || (c->words[0] && !has_word(at, c->words[0])))
             continue;
@@ -116,12 +132,15 @@ static size_t judge(const Case *c, int64_t *ids)
             ids[n++] = i;
     }
     free(seen);
+    if (c->order == QUERY_BY_CONCEPTS)
+        qsort_r(ids, n, sizeof *ids, by_score, (void *)(uintptr_t)c);
     return n;
 }
 
 static QueryRequest request_of(const Case *c)
 {
-    return (QueryRequest){.filter = {.without = {&c->without, c->without != NULL},
+    return (QueryRequest){.filter = {.with = {&c->with, c->with != NULL},
+                                     .without = {&c->without, c->without != NULL},
                                      .captions = {c->words, (size_t)(c->words[0] != NULL) + (c->words[1] != NULL)},
                                      .splits = {&c->split, c->split != NULL},
                                      .not_tags = {&c->not_tag, c->not_tag != NULL},
@@ -184,6 +203,11 @@ static void check_case(QueryEngine *engine, const Case *c)
 }
 
 static const Case cases[] = {
+    {.with = "all", .order = QUERY_BY_CONCEPTS},
+    {.with = "fourth", .order = QUERY_BY_CONCEPTS},
+    {.with = "all AND fourth", .words = {"odd"}, .order = QUERY_BY_CONCEPTS}, // none
+    {.with = "all AND fourth", .not_tag = "seven", .order = QUERY_BY_CONCEPTS},
+    {.with = "all", .without = "fourth", .words = {"rare"}, .order = QUERY_BY_CONCEPTS},
     {.without = "fourth", .order = QUERY_BY_ID},
     {.without = "all", .order = QUERY_BY_ID}, // those without a row
     {.without = "all", .split = "train", .order = QUERY_BY_ID},
