@@ -63,11 +63,13 @@ void clip_close(ClipModel **model); // NULL allowed; clears
 // by. [layers][3 W + F]: before q/k/v, before the output layer, before fc1, before fc2.
 typedef struct {
     float *image, *text;
-    size_t image_count, text_count;
+    size_t image_count, text_count; // 0, NULL: not this tower
 } ClipCalibration;
-// From n images and texts, at fp32; either n may be 0, and that tower is then calibrated on made input (4 images of
-// noise and gradients, 32 texts of drawn tokens), the same at every call. Order of inputs and threads change no bit.
-void clip_calibrate(const ClipModel *model, VcPool *pool, const float *pixels, size_t n_images,
+enum { CLIP_IMAGES = 1, CLIP_TEXTS = 2 };
+// The `towers` from n images and texts, at fp32; either n may be 0, and that tower is then calibrated on made input (4
+// images of noise and gradients, 32 texts of drawn tokens), the same at every call. Order of inputs and threads change
+// no bit.
+void clip_calibrate(const ClipModel *model, VcPool *pool, int towers, const float *pixels, size_t n_images,
                     const char *const *texts, size_t n_texts, ClipCalibration *out);
 void clip_calibration_finish(ClipCalibration *c);
 // One file, whole or not at all; `hash` is that of the weights it belongs to. Reading one of other weights or another
@@ -79,7 +81,6 @@ bool clip_calibration_read(ClipCalibration *c, const ClipModel *model, const cha
 // Packs the weights of these towers for `precision`; what was packed before is given back. c: for int8, or NULL
 // (clip_calibrate on made input is called then). A weight that is no finite number is VC_ERR_FORMAT and leaves the
 // towers as they were opened. No encoding may run at the time. fp32 packs for speed alone.
-enum { CLIP_IMAGES = 1, CLIP_TEXTS = 2 };
 bool clip_prepare(ClipModel *model, VcPool *pool, int towers, ClipPrecision precision, const ClipCalibration *c,
                   VcErr *err);
 ClipPrecision clip_precision(const ClipModel *model, int tower); // of one tower; CLIP_FP32 after clip_open

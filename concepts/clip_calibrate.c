@@ -88,28 +88,43 @@ static float *gather_end(Gathered *g)
     return most;
 }
 
-void clip_calibrate(const ClipModel *model, VcPool *pool, const float *pixels, size_t n_images,
+static void calibrate_image(const ClipModel *plain, VcPool *pool, const float *pixels, size_t n, ClipCalibration *out)
+{
+    out->image_count = count_of(&plain->info.image);
+    Gathered g = gather_begin(pool, out->image_count);
+    float *made = n == 0 ? made_pixels(&plain->info) : NULL;
+    clip_measure_images(plain, pool, made != NULL ? made : pixels, made != NULL ? MADE_IMAGES : n, g.of);
+    free(made);
+    out->image = gather_end(&g);
+}
+
+static void calibrate_text(const ClipModel *plain, VcPool *pool, const char *const *texts, size_t n,
+                           ClipCalibration *out)
+{
+    out->text_count = count_of(&plain->info.text);
+    Gathered g = gather_begin(pool, out->text_count);
+    if (n > 0) {
+        clip_measure_texts(plain, pool, texts, n, g.of);
+    } else {
+        int32_t *ids = made_ids(plain);
+        clip_measure_ids(plain, pool, ids, MADE_TEXTS, g.of);
+        free(ids);
+    }
+    out->text = gather_end(&g);
+}
+
+void clip_calibrate(const ClipModel *model, VcPool *pool, int towers, const float *pixels, size_t n_images,
                     const char *const *texts, size_t n_texts, ClipCalibration *out)
 {
     VcErr err = {0};
     ClipModel plain = *model; // the same weights, unpacked
     const bool viewed = clip_view_towers(&plain, &err);
     VC_ASSERT(viewed); // views of float need nothing that can fail
-    *out = (ClipCalibration){.image_count = count_of(&model->info.image), .text_count = count_of(&model->info.text)};
-    Gathered g = gather_begin(pool, out->image_count);
-    float *made = n_images == 0 ? made_pixels(&model->info) : NULL;
-    clip_measure_images(&plain, pool, made != NULL ? made : pixels, made != NULL ? MADE_IMAGES : n_images, g.of);
-    out->image = gather_end(&g);
-    g = gather_begin(pool, out->text_count);
-    if (n_texts > 0) {
-        clip_measure_texts(&plain, pool, texts, n_texts, g.of);
-    } else {
-        int32_t *ids = made_ids(model);
-        clip_measure_ids(&plain, pool, ids, MADE_TEXTS, g.of);
-        free(ids);
-    }
-    out->text = gather_end(&g);
-    free(made);
+    *out = (ClipCalibration){0};
+    if ((towers & CLIP_IMAGES) != 0)
+        calibrate_image(&plain, pool, pixels, n_images, out);
+    if ((towers & CLIP_TEXTS) != 0)
+        calibrate_text(&plain, pool, texts, n_texts, out);
     clip_works_destroy(&plain.works);
     clip_packed_finish(&plain.image_tower);
     clip_packed_finish(&plain.text_tower);

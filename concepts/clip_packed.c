@@ -184,7 +184,7 @@ bool clip_prepare(ClipModel *m, VcPool *pool, int towers, ClipPrecision precisio
 {
     ClipCalibration own = {0};
     if (precision == CLIP_INT8 && c == NULL) {
-        clip_calibrate(m, pool, NULL, 0, NULL, 0, &own);
+        clip_calibrate(m, pool, towers, NULL, 0, NULL, 0, &own);
         c = &own;
     }
     bool ok = true;

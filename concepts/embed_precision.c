@@ -119,7 +119,8 @@ static bool calibration(VcWorkspace *ws, ClipModel *model, const uint8_t hash[32
         Sample s = {.ws = ws, .model = model, .pool = pool};
         ok = draw_images(&s, CALIBRATE, err) && draw_concepts(&s, CALIBRATE_TEXTS, err);
         if (ok) {
-            clip_calibrate(model, pool, s.pixels, s.images, (const char *const *)s.texts, s.concepts, out);
+            clip_calibrate(model, pool, CLIP_IMAGES | CLIP_TEXTS, s.pixels, s.images, (const char *const *)s.texts,
+                           s.concepts, out);
             ok = !vc_interrupted() || vc_fail(err, VC_ERR_CANCELLED, "interrupted");
             ok = ok && vc_make_dirs(folder, err) && clip_calibration_write(out, path, hash, err);
             vc_info("embed: int8 calibrated on %zu images and %zu concepts", s.images, s.concepts);

@@ -31,29 +31,54 @@ static const float *weights_of(const NnPacked *p, size_t o, float *factor, float
     return part->w + o * p->in;
 }
 
+// Whether all of x are finite; in lanes, whose sums the compiler keeps in vectors.
+static bool all_finite(const float *x, size_t n)
+{
+    enum { LANES = 16 };
+    float nan[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (size_t l = 0; l < LANES; l++)
+            nan[l] += x[i + l] * 0;
+    }
+    for (; i < n; i++)
+        nan[0] += x[i] * 0;
+    for (size_t l = 1; l < LANES; l++)
+        nan[0] += nan[l];
+    return nan[0] == 0;
+}
+
 // to[I] = row o, all factors in it. False where one is no number.
 static bool gather_row(const NnPacked *p, float *to, size_t o, const float *columns)
 {
-    float factor, b, nan = 0;
+    float factor, b;
     const float *w = weights_of(p, o, &factor, &b);
-    for (size_t i = 0; i < p->in; i++) {
-        to[i] = columns != NULL ? w[i] * factor * columns[i] : w[i] * factor;
-        nan += to[i] * 0;
-    }
+    for (size_t i = 0; columns != NULL && i < p->in; i++)
+        to[i] = w[i] * factor * columns[i];
+    for (size_t i = 0; columns == NULL && i < p->in; i++)
+        to[i] = w[i] * factor;
     p->bias[o] = b;
-    return nan + b * 0 == 0;
+    return all_finite(to, p->in) && b * 0 == 0;
 }
 
 // One output's weights to bytes: its scale and their sum, w ~ scale q.
 static void to_bytes(const NnPacked *p, size_t o, const float *w, int8_t *q)
 {
-    float most = 0;
-    for (size_t i = 0; i < p->in; i++)
-        most = fabsf(w[i]) > most ? fabsf(w[i]) : most;
-    const float scale = most < 1e-30F ? 0 : most / 127, inverse = scale > 0 ? 127 / most : 0;
+    enum { LANES = 16 };
+    float most[LANES] = {0};
+    for (size_t i = 0; i < p->in; i += LANES) {
+        const size_t lanes = p->in - i < LANES ? p->in - i : LANES;
+        for (size_t l = 0; l < lanes; l++)
+            most[l] = fabsf(w[i + l]) > most[l] ? fabsf(w[i + l]) : most[l];
+    }
+    for (size_t l = 1; l < LANES; l++)
+        most[0] = most[l] > most[0] ? most[l] : most[0];
+    const float scale = most[0] < 1e-30F ? 0 : most[0] / 127, inverse = scale > 0 ? 127 / most[0] : 0;
+    const float big = 12582912; // 1.5 x 2^23: the sum's last digit is the unit, so it rounds to nearest even
     int32_t sum = 0;
     for (size_t i = 0; i < p->in; i++) {
-        q[i] = (int8_t)rintf(w[i] * inverse);
+        const float rounded = w[i] * inverse + big;
+        q[i] = (int8_t)(rounded - big);
         sum += q[i];
     }
     p->width[o] = scale;
