@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "base/str.h"
 #include "cli/commands.h"
+#include "cli/machine.h"
 #include "nn/nn.h"
 
 #include <math.h>
@@ -27,7 +28,7 @@ static const CliHelp help = {
     .example = "  vicha bench roofline --svg roofline.svg",
 };
 
-enum { KINDS = 3, LAYERS = 5, READ_BYTES = 256 << 20, WIDTH = 720, HEIGHT = 440, LEFT = 70, BOTTOM = 390 };
+enum { KINDS = 3, LAYERS = 5, WIDTH = 720, HEIGHT = 440, LEFT = 70, BOTTOM = 390 };
 static const char *const kind_names[KINDS] = {"fp32", "bf16", "int8"};
 static const char *const colours[KINDS] = {"#1f5fa8", "#2a8c4a", "#b8451f"};
 static const struct {
@@ -42,28 +43,6 @@ static const struct {
 typedef struct {
     double gops, intensity;
 } Point;
-
-// GB/s of one thread reading what no cache holds.
-static double memory_rate(void)
-{
-    const size_t n = READ_BYTES / sizeof(uint64_t);
-    uint64_t *data = vc_calloc(n, sizeof *data);
-    double best = 0;
-    for (int run = 0; run < 4; run++) {
-        for (size_t i = 0; i < n && run == 0; i += 512)
-            data[i] = i; // pages of its own
-        const double start = vc_now();
-        uint64_t sum = 0;
-        for (size_t i = 0; i < n; i++)
-            sum += data[i];
-        volatile uint64_t sink = sum;
-        (void)sink;
-        const double rate = READ_BYTES / (vc_now() - start) * 1e-9;
-        best = rate > best ? rate : best;
-    }
-    free(data);
-    return best;
-}
 
 static float *random_floats(VcRng *rng, size_t n)
 {
@@ -161,7 +140,7 @@ static bool run(const char *svg, VcErr *err)
         peak[k] = nn_peak_gops((NnPackedKind)k);
     if (peak[0] <= 0)
         return vc_fail(err, VC_ERR_USAGE, "this processor (or VC_CPU) has no vector kernels: there is no roof to draw");
-    const double memory = memory_rate();
+    const double memory = machine_memory_rate(1);
     printf("{\"bench\": \"roofline\", \"peak_gops\": {\"fp32\": %.1f, \"bf16\": %.1f, \"int8\": %.1f}, "
            "\"memory_gb_s\": %.1f}\n",
            peak[0], peak[1], peak[2], memory);

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/pool.h"
 #include "cli/commands.h"
+#include "cli/machine.h"
 #include "extract/extract.h"
 #include "nn/nn.h"
 #include "query/query.h"
@@ -29,6 +30,8 @@ static const CliHelp help = {
         "Prints a line a check: 'ok', 'advice' (it works, and could be better) or 'wrong', and what to do. Nothing is\n"
         "changed. Takes a few seconds, most of them to measure matrix products. With --json: \"check\", \"state\", "
         "\"text\",\n\"mend\" and the check's figures, an object a line. The exit status is 1 when something is wrong.\n"
+        "Of the machine: instructions that are missing, clock, a hypervisor and what its other guests take, memory,\n"
+        "a BLAS held to slow kernels.\n"
         "Where -w DIR is a workspace, it is read from end to end: database, shards, vectors, concepts, posting lists.",
     .example = "  vicha doctor -w DIR",
 };
@@ -418,6 +421,12 @@ static void check_workspace(Doctor *d, const char *folder)
     free(db);
 }
 
+static void say_machine(void *ctx, bool advice, const char *check, const char *text, const char *mend,
+                        const char *extra)
+{
+    say(ctx, advice ? ADVICE : OK, check, text, mend, extra);
+}
+
 int cmd_doctor(int argc, char **argv)
 {
     bool machine = true;
@@ -439,6 +448,7 @@ int cmd_doctor(int argc, char **argv)
     }
     if (machine) {
         check_processor(&d);
+        machine_check(d.threads, say_machine, &d);
         const bool right = check_blas(&d);
         check_environment(&d);
         if (right)

@@ -21,6 +21,10 @@ out=$("$VICHA" doctor --json --threads 1 2>err) || fail "doctor ended with $?: $
 has "$out" '"check": "products", "state": "ok"'
 has "$out" '"check": "kernels", "state": "ok"'
 has "$out" '"gflops_1": '
+for check in precisions frequency hypervisor memory; do
+    has "$out" "\"check\": \"$check\""
+done
+case $out in *'"gb_s_1": 0.00'* | *'"ghz": 0.000'*) fail "nothing was measured: $out" ;; esac
 for library in SQLite jansson libvips libcurl libarchive; do
     printf '%s\n' "$out" | grep -q "\"$library\": \"[0-9][0-9.]*\"" || fail "no version of $library: $out"
 done
@@ -51,6 +55,7 @@ has "$warned" 'OPENBLAS_NUM_THREADS=2 (no effect'
 masked=$(VC_CPU=none "$VICHA" doctor --json --threads 1)
 has "$masked" '"level": "c"'
 has "$masked" 'unset VC_CPU'
+has "$masked" 'no vectors are used'
 (VC_CPU=avx7 "$VICHA" doctor) >/dev/null 2>&1 && fail "VC_CPU=avx7 was taken"
 
 # The reference BLAS in the place of OpenBLAS.
