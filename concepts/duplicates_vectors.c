@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
-// What the image vectors say: near duplicates, and images that are like no other. Blocks of rows against blocks of
-// rows.
+// What the image vectors say: near duplicates, by the search of blocks of them among all, and images that are like no
+// other, by blocks of rows against blocks of rows.
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/rng.h"
 #include "concepts/duplicates_private.h"
+#include "concepts/nearest.h"
 #include "concepts/store.h"
+#include "concepts/vectors_i8.h"
 #include "nn/nn.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,62 +44,94 @@ static void load(Load *l, const size_t *places, size_t n, float *rows)
 
 // --- near duplicates
 
+enum { HITS = 64 }; // hits a keeper is asked for at first; one that has more is asked again alone
+
 typedef struct {
-    Load load;
     DuplicateImages *set;
+    const Nearest *nearest;
+    VectorsReader *reader;
+    VcPool *pool;
     double least;
-    size_t *order, count; // places of images with a vector that are not marked
-    size_t *keepers, *others;
-    float *a, *b, *products; // [KEEPERS, dim], [OTHERS, dim], [KEEPERS, OTHERS]
+    size_t *order, count;    // places of images with a vector that are not marked, the preferred first
+    size_t *turn;            // [rows] which turn of `order` a row has
+    uint64_t *open;          // bit a row: its turn has not been, and it is not marked
+    size_t keepers[KEEPERS]; // turns
+    float *vectors;          // [KEEPERS][dim]
 } Near;
 
-// The next block of images that still stand, from *at on: into n->keepers. Those that another of the block marks leave
-// it.
-static size_t next_keepers(Near *n, size_t *at)
+static bool is_open(const Near *n, size_t row)
 {
-    size_t count = 0, left = 0;
-    for (; *at < n->count && count < KEEPERS; ++*at) {
-        if (!n->set->images[n->order[*at]].marked)
-            n->keepers[count++] = n->order[*at];
-    }
-    load(&n->load, n->keepers, count, n->a);
-    nn_gemm(n->load.pool, NN_PLAIN, NN_TRANSPOSED, count, count, n->load.dim, 1, n->a, n->load.dim, n->a, n->load.dim,
-            0, n->products, count);
-    for (size_t i = 0; i < count; i++) {
-        if (n->set->images[n->keepers[i]].marked)
-            continue;
-        for (size_t k = i + 1; k < count; k++) {
-            const double cosine = n->products[i * count + k];
-            if (cosine >= n->least && !n->set->images[n->keepers[k]].marked)
-                duplicates_put(n->set, n->keepers[i], n->keepers[k], DUPLICATE_EMBEDDING, 1 - cosine);
-        }
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (n->set->images[n->keepers[i]].marked)
-            continue;
-        memmove(n->a + left * n->load.dim, n->a + i * n->load.dim, n->load.dim * sizeof *n->a);
-        n->keepers[left++] = n->keepers[i];
-    }
-    return left;
+    return n->open[row / 64] >> (row % 64) & 1;
 }
 
-static void mark_others(Near *n, size_t keepers, size_t *at)
+static size_t row_of(const Near *n, size_t turn)
+{
+    return (size_t)n->set->images[n->order[turn]].row;
+}
+
+// The next images that still stand, from *at on.
+static size_t next_keepers(Near *n, size_t *at)
 {
     size_t count = 0;
-    for (; *at < n->count && count < OTHERS; ++*at) {
-        if (!n->set->images[n->order[*at]].marked)
-            n->others[count++] = n->order[*at];
+    for (; *at < n->count && count < KEEPERS; ++*at) {
+        if (is_open(n, row_of(n, *at)))
+            n->keepers[count++] = *at;
     }
-    load(&n->load, n->others, count, n->b);
-    nn_gemm(n->load.pool, NN_PLAIN, NN_TRANSPOSED, keepers, count, n->load.dim, 1, n->a, n->load.dim, n->b, n->load.dim,
-            0, n->products, count);
-    for (size_t i = 0; i < keepers; i++) {
-        for (size_t k = 0; k < count; k++) {
-            const double cosine = n->products[i * count + k];
-            if (cosine >= n->least && !n->set->images[n->others[k]].marked)
-                duplicates_put(n->set, n->keepers[i], n->others[k], DUPLICATE_EMBEDDING, 1 - cosine);
+    const size_t dim = vectors_reader_dim(n->reader);
+    for (size_t i = 0; i < count; i++)
+        vectors_reader_floats(n->reader, row_of(n, n->keepers[i]), 1, n->vectors + i * dim);
+    return count;
+}
+
+static void close_turn(Near *n, size_t turn)
+{
+    n->open[row_of(n, turn) / 64] &= ~(UINT64_C(1) << row_of(n, turn) % 64);
+}
+
+static bool find_hits(Near *n, size_t first, size_t count, size_t limit, NearestAnswer *answer, VcErr *err)
+{
+    const NearestQuestion q = {.vectors = n->vectors + first * vectors_reader_dim(n->reader),
+                               .count = count,
+                               .limit = limit,
+                               .allowed = n->open,
+                               .least = (float)n->least,
+                               .pool = n->pool};
+    return nearest_find(n->nearest, &q, answer, err);
+}
+
+// Marks what is like a keeper and has its turn later.
+static void mark_hits(Near *n, size_t keeper, const NearestHit *hits, size_t count)
+{
+    for (size_t k = 0; k < count; k++) {
+        const size_t turn = n->turn[hits[k].row];
+        if (turn <= keeper || !is_open(n, (size_t)hits[k].row))
+            continue;
+        duplicates_put(n->set, n->order[keeper], n->order[turn], DUPLICATE_EMBEDDING, 1 - (double)hits[k].score);
+        close_turn(n, turn);
+    }
+}
+
+static bool mark_block(Near *n, size_t count, VcErr *err)
+{
+    NearestAnswer all = {0};
+    bool ok = find_hits(n, 0, count, HITS, &all, err);
+    for (size_t i = 0; ok && i < count; i++) {
+        const size_t keeper = n->keepers[i];
+        if (!is_open(n, row_of(n, keeper))) // another of the block has marked it
+            continue;
+        if (all.found[i] < HITS) {
+            mark_hits(n, keeper, all.hits + i * all.stride, all.found[i]);
+        } else {
+            NearestAnswer more = {0};
+            ok = find_hits(n, i, 1, n->count, &more, err);
+            if (ok)
+                mark_hits(n, keeper, more.hits, more.found[0]);
+            nearest_answer_finish(&more);
         }
+        close_turn(n, keeper);
     }
+    nearest_answer_finish(&all);
+    return ok;
 }
 
 static bool find_near(Near *n, VcErr *err)
@@ -105,47 +140,63 @@ static bool find_near(Near *n, VcErr *err)
     bool ok = true;
     for (size_t at = 0, before = 0; ok && at < n->count; before = at) {
         const size_t keepers = next_keepers(n, &at);
-        for (size_t other = at; ok && keepers && other < n->count;) {
-            mark_others(n, keepers, &other);
-            ok = !vc_interrupted() || vc_fail(err, VC_ERR_CANCELLED, "interrupted; nothing was marked");
-        }
+        ok = (keepers == 0 || mark_block(n, keepers, err)) &&
+             (!vc_interrupted() || vc_fail(err, VC_ERR_CANCELLED, "interrupted; nothing was marked"));
         vc_progress_add(progress, at - before, 0);
     }
     vc_progress_end(&progress);
     return ok;
 }
 
+// A row that has no direction is like nothing.
+static bool has_direction(const VectorsReader *r, uint64_t row, float *x)
+{
+    vectors_reader_floats(r, row, 1, x);
+    double sum = 0;
+    for (size_t i = 0; i < vectors_reader_dim(r); i++)
+        sum += (double)x[i] * x[i];
+    return sum > 0 && isfinite(sum);
+}
+
 bool duplicates_by_embedding(VcWorkspace *ws, const DuplicatesOptions *o, DuplicateImages *set, int64_t *without_vector,
                              VcErr *err)
 {
     ConceptsModel model = {0};
-    Near n = {.load = {.pool = o->pool, .set = set}, .set = set, .least = o->min_cosine};
-    bool ok = nn_blas_check(err) && concepts_open_vectors(ws, "image", &n.load.reader, &model, err);
+    Nearest *nearest = NULL;
+    Near n = {.pool = o->pool, .set = set, .least = o->min_cosine};
+    bool ok = nn_blas_check(err) && concepts_open_vectors(ws, "image", &n.reader, &model, err);
     if (ok) {
-        n.load.dim = vectors_reader_dim(n.load.reader);
+        char *path = concepts_vector_path(ws, "image", model.name), *bytes = vectors_bytes_path(path);
+        ok = nearest_open(&nearest, n.reader, bytes, NULL, err);
+        free(bytes);
+        free(path);
+    }
+    if (ok) {
+        const uint64_t rows = vectors_reader_rows(n.reader);
+        n.nearest = nearest;
         n.order = vc_alloc(set->count, sizeof *n.order);
+        n.turn = vc_calloc(rows + 1, sizeof *n.turn);
+        n.open = vc_calloc(rows / 64 + 1, sizeof *n.open);
+        n.vectors = vc_alloc(KEEPERS * vectors_reader_dim(n.reader), sizeof *n.vectors);
         for (size_t i = 0; i < set->count; i++) {
             const DuplicateImage *image = &set->images[i];
-            const bool has = image->row >= 0 && (uint64_t)image->row < vectors_reader_rows(n.load.reader);
+            const bool has = image->row >= 0 && (uint64_t)image->row < rows;
             *without_vector += !has;
-            if (has && !image->marked)
-                n.order[n.count++] = i;
+            if (!has || image->marked || !has_direction(n.reader, (uint64_t)image->row, n.vectors))
+                continue;
+            n.turn[image->row] = n.count;
+            n.open[image->row / 64] |= UINT64_C(1) << image->row % 64;
+            n.order[n.count++] = i;
         }
-        n.keepers = vc_alloc(KEEPERS, sizeof *n.keepers);
-        n.others = vc_alloc(OTHERS, sizeof *n.others);
-        n.a = vc_alloc(KEEPERS * n.load.dim, sizeof *n.a);
-        n.b = vc_alloc(OTHERS * n.load.dim, sizeof *n.b);
-        n.products = vc_alloc((size_t)KEEPERS * OTHERS, sizeof *n.products);
         ok = find_near(&n, err);
     }
-    vectors_reader_close(&n.load.reader);
+    nearest_close(&nearest);
+    vectors_reader_close(&n.reader);
     concepts_model_finish(&model);
     free(n.order);
-    free(n.keepers);
-    free(n.others);
-    free(n.a);
-    free(n.b);
-    free(n.products);
+    free(n.turn);
+    free(n.open);
+    free(n.vectors);
     return ok;
 }
 
