@@ -9,7 +9,7 @@
 
 // Pages of the database a connection keeps; SQLite's own map of the file stays off, so that the memory of the server
 // does not grow with the database.
-static const char pragmas[] = "PRAGMA cache_size = -8192; PRAGMA mmap_size = 0; PRAGMA query_only = ON";
+static const char pragmas[] = "PRAGMA cache_size = -4096; PRAGMA mmap_size = 0; PRAGMA query_only = ON";
 
 static bool open_workers(ServeContext *ctx, VcErr *err)
 {

@@ -179,6 +179,45 @@ static void add_vectors(VcWorkspace *ws, const float *x, size_t n)
     free(dir);
 }
 
+// Greedy by hand over the stored vectors, where an image has more like it than are asked for at first.
+static void check_greedy(VcWorkspace *ws, size_t n, double least)
+{
+    VectorsReader *r;
+    ConceptsModel model = {0};
+    Duplicates d;
+    assert_ok(concepts_open_vectors(ws, "image", &r, &model, err));
+    float *x = vc_alloc(n * DIM, sizeof *x);
+    int64_t *kept = vc_calloc(n, sizeof *kept), count = 0, most = 0; // image that it is marked for, 0: none
+    vectors_reader_floats(r, 0, n, x);
+    find(ws, DUPLICATE_EMBEDDING, 0, least, &d);
+    for (size_t a = 0; a < n; a++) {
+        int64_t like = 0;
+        for (size_t b = a + 1; b < n && !kept[a]; b++) {
+            double dot = 0, aa = 0, bb = 0;
+            for (int k = 0; k < DIM; k++) {
+                dot += (double)x[a * DIM + k] * x[b * DIM + k];
+                aa += (double)x[a * DIM + k] * x[a * DIM + k];
+                bb += (double)x[b * DIM + k] * x[b * DIM + k];
+            }
+            if (kept[b] || dot / sqrt(aa * bb) < least)
+                continue;
+            kept[b] = (int64_t)a + 1;
+            like++;
+        }
+        count += like;
+        most = like > most ? like : most;
+    }
+    assert_true(most > 64);
+    assert_int_equal(d.count, count);
+    for (size_t i = 0; i < d.count; i++)
+        assert_int_equal(d.items[i].kept, kept[d.items[i].image_id - 1]);
+    duplicates_finish(&d);
+    free(x);
+    free(kept);
+    vectors_reader_close(&r);
+    concepts_model_finish(&model);
+}
+
 static void test_embedding_and_outliers(void **state)
 {
     (void)state;
@@ -210,6 +249,7 @@ static void test_embedding_and_outliers(void **state)
     expect(&d.items[2], 257, 256, 0);
     expect(&d.items[3], 402, 401, 0);
     expect(&d.items[4], 700, 601, 0);
+    check_greedy(&ws, N, 0.3);
     // Marks: a tag that others see, and gone again.
     int64_t count;
     assert_ok(duplicates_mark(&ws, d.items, d.count, err));
