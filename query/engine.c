@@ -88,6 +88,8 @@ static void forget_state(QueryEngine *engine)
     query_share_give_back(engine->share, &s->postings);
     nearest_close(&s->nearest);
     vectors_reader_close(&s->vectors);
+    free(s->scores);
+    free(s->scored);
     concepts_model_finish(&s->model);
     free(s->own_ids);
     free(s->sorted_ids);

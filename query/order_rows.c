@@ -221,9 +221,20 @@ bool query_allowed_with_concepts(Question *q, RowSet *out, bool *all)
     return true;
 }
 
-// Far down in the order of concepts: scores are counted first, so that only the images from the page's own score on are
-// sorted. *after is in front of the page, which begins *skip images behind it.
-static bool find_place(Question *q, Ranked *after, size_t *skip)
+// Far down in an order scores are counted first, so that only the images from the page's own score on are sorted.
+// The page begins in bin - 1 of histogram [bins], *skip images behind the bin's upper end; 0: behind the last image.
+static size_t find_bin(const Question *q, const uint32_t *histogram, size_t bins, size_t *skip)
+{
+    size_t above = 0, bin = bins;
+    while (bin > 0 && above + histogram[bin - 1] <= q->request->offset)
+        above += histogram[--bin];
+    if (bin > 0)
+        *skip = q->request->offset - above;
+    return bin;
+}
+
+// *after is in front of the page.
+static bool find_concept_place(Question *q, Ranked *after, size_t *skip)
 {
     RowSet allowed;
     bool all;
@@ -232,28 +243,41 @@ static bool find_place(Question *q, Ranked *after, size_t *skip)
         return false;
     leave_out(q, &allowed, &all);
     const bool ok = query_need_lists(q->engine, q->root, q->err);
-    *after = (Ranked){.score = -INFINITY, .id = INT64_MAX}; // nothing is so far down
     if (ok) {
         Evaluation e = evaluation(q, all ? NULL : &allowed);
         e.least = query_least_score(q->request);
         e.histogram = vc_calloc(EVALUATE_BINS, sizeof *e.histogram);
-        query_evaluate(&e, NULL, NULL);
-        size_t above = 0, bin = EVALUATE_BINS;
-        while (bin > 0 && above + e.histogram[bin - 1] <= q->request->offset)
-            above += e.histogram[--bin];
-        if (bin > 0) {
-            after->score = ((double)bin - EVALUATE_BINS / 2) / 32767; // the upper end of bin - 1
-            *skip = q->request->offset - above;
-        }
+        EvaluationResult r = query_evaluate(&e, NULL, NULL);
+        const size_t bin = find_bin(q, e.histogram, EVALUATE_BINS, skip);
+        *after = (Ranked){bin > 0 ? ((double)bin - EVALUATE_BINS / 2) / 32767 : -INFINITY, INT64_MAX, -1};
         free(e.histogram);
-        query_part(q, start, (int64_t)above, "images of higher scores than the page, counted");
+        query_part(q, start, r.matched, "scores counted, to find the page's place");
     }
     query_set_finish(&allowed);
     return ok;
 }
 
+static bool find_vector_place(Question *q, Ranked *after, size_t *skip)
+{
+    RowSet allowed;
+    bool all;
+    if (!query_allowed_with_concepts(q, &allowed, &all))
+        return false;
+    double start = vc_now();
+    int64_t counted;
+    uint32_t *histogram = vc_calloc(QUERY_VECTOR_BINS, sizeof *histogram);
+    const bool ok = query_scan_vectors(q, all ? NULL : &allowed, 0, NULL, histogram, &counted);
+    if (ok) {
+        const size_t bin = find_bin(q, histogram, QUERY_VECTOR_BINS, skip);
+        *after = (Ranked){bin > 0 ? (double)bin / (QUERY_VECTOR_BINS / 2) - 1 : -INFINITY, INT64_MAX, -1};
+        query_part(q, start, counted, "scores counted, to find the page's place");
+    }
+    free(histogram);
+    query_set_finish(&allowed);
+    return ok;
+}
+
 typedef bool (*RankFn)(Question *q, Selection *best);
-static bool rank_by_concepts(Question *q, Selection *best);
 
 // A page of whatever `rank` selects. Images that turn out to be gone are left out in another pass.
 static bool make_page(Question *q, RankFn rank)
@@ -264,9 +288,10 @@ static bool make_page(Question *q, RankFn rank)
         Selection best = {.has_after = q->has_after, .after = q->after};
         size_t most = query_need_rows(q->engine, q->err) ? q->engine->state.rows : 0;
         size_t skip = r->offset;
-        if (rank == rank_by_concepts && skip > DEEP) {
+        if (skip > DEEP) {
             best.has_after = true;
-            ok = find_place(q, &best.after, &skip);
+            ok = q->order == QUERY_BY_VECTOR ? find_vector_place(q, &best.after, &skip)
+                                             : find_concept_place(q, &best.after, &skip);
         }
         size_t want = skip > SIZE_MAX - r->limit - 1 ? SIZE_MAX : skip + r->limit + 1;
         selection_begin(&best, want > most ? most + 1 : want);
@@ -336,7 +361,7 @@ static bool rank_by_vector(Question *q, Selection *best)
         return false;
     double start = vc_now();
     const size_t probe = usable_probe(q);
-    bool ok = query_scan_vectors(q, all ? NULL : &allowed, probe, best, &q->page->matched);
+    bool ok = query_scan_vectors(q, all ? NULL : &allowed, probe, best, NULL, &q->page->matched);
     q->page->matched_exact = true;
     if (probe > 0 && ok) {
         query_part(q, start, q->page->matched, "vectors, of which those in the nearest %zu of %zu cells were compared",

@@ -84,7 +84,9 @@ typedef struct {
     RowSet dead; // rows without an image, or with a rejected one
     // Vectors.
     VectorsReader *vectors;
-    Nearest *nearest; // over `vectors`; with its cells once somebody asked for them
+    Nearest *nearest;       // over `vectors`; with its cells once somebody asked for them
+    float *scores, *scored; // [scored_rows] of all rows with the vector `scored`, NULL: none
+    uint64_t scored_rows;
     ConceptsModel model;
     TableList *lists;
     size_t list_count, list_cap;
@@ -212,7 +214,11 @@ bool query_select_ids(Question *q, int64_t **ids, size_t *count);  // the rest
 
 // vector.c: the best `best->limit` of the allowed rows (NULL: all) by cosine with the request's vector [dim]; *matched:
 // rows that may be hits and have at least the lowest score. With `probe` and a first page: of so many cells.
-bool query_scan_vectors(Question *q, const RowSet *allowed, size_t probe, Selection *best, int64_t *matched);
+// histogram [QUERY_VECTOR_BINS]: the rows of each score are counted instead; bin b begins at the cosine
+// b / (QUERY_VECTOR_BINS / 2) - 1.
+enum { QUERY_VECTOR_BINS = 1 << 16 };
+bool query_scan_vectors(Question *q, const RowSet *allowed, size_t probe, Selection *best, uint32_t *histogram,
+                        int64_t *matched);
 double query_least_score(const QueryRequest *r); // -INFINITY: any
 
 // hits.c: *gone: the image is rejected or not there any more; *hit is untouched then.

@@ -3,7 +3,10 @@
 
 #include <math.h>
 
-enum { PIECE = 32768 }; // rows scored between two looks at the interrupt flag
+enum {
+    PIECE = 32768,         // rows scored between two looks at the interrupt flag
+    KEPT_SCORES = 8 << 20, // rows whose scores are kept: 32 MiB
+};
 
 typedef struct {
     CoarseRows rows;
@@ -79,42 +82,90 @@ static bool need_cells(QueryEngine *engine, VcErr *err)
     return ok;
 }
 
-bool query_scan_vectors(Question *q, const RowSet *allowed, size_t probe, Selection *best, int64_t *matched)
+// Where the scores of all rows go: kept for the next page of the same vector, or NULL where they would be too many or
+// most are not asked for. *known: they are there already.
+static float *kept_scores(Question *q, uint64_t rows, const RowSet *allowed, bool *known)
 {
-    QueryEngine *engine = q->engine;
-    const double least = query_least_score(q->request);
-    if (!query_need_vectors(engine, q->err) || (q->request->probe > 0 && !need_cells(engine, q->err)))
-        return false;
-    const EngineState *state = &engine->state;
-    bool done = false;
-    if (least == -INFINITY && !best->has_after && state->rows <= vectors_reader_rows(state->vectors)) {
-        if (!first_page(q, allowed, probe, best, matched, &done) || done)
-            return done;
+    EngineState *s = &q->engine->state;
+    const size_t dim = vectors_reader_dim(s->vectors);
+    *known = false;
+    if (rows > KEPT_SCORES || (allowed && allowed->count < rows / 50))
+        return NULL;
+    if (s->scores && s->scored_rows == rows && memcmp(s->scored, q->request->vector, dim * sizeof *s->scored) == 0) {
+        *known = true;
+        return s->scores;
     }
-    Scan s = {.rows = coarse_rows_of(state->vectors), .allowed = allowed ? allowed->words : NULL};
-    float *unit = vc_alloc(s.rows.dim, sizeof *unit);
-    memcpy(unit, q->request->vector, s.rows.dim * sizeof *unit);
-    concepts_normalize(unit, 1, s.rows.dim);
-    s.query = unit;
-    s.scores = vc_alloc(PIECE, sizeof *s.scores);
+    free(s->scores);
+    free(s->scored);
+    s->scores = vc_alloc(rows + 1, sizeof *s->scores);
+    s->scored = vc_alloc(dim, sizeof *s->scored);
+    memcpy(s->scored, q->request->vector, dim * sizeof *s->scored);
+    s->scored_rows = 0; // until all are there
+    return s->scores;
+}
+
+static size_t bin_of(double score)
+{
+    const double at = (score + 1) * (QUERY_VECTOR_BINS / 2);
+    return at <= 0 ? 0 : at >= QUERY_VECTOR_BINS - 1 ? QUERY_VECTOR_BINS - 1 : (size_t)at;
+}
+
+// Scores of all rows, piece by piece: into `best`, or counted in `histogram`.
+static bool scan_all(Question *q, Scan *s, uint64_t rows, const RowSet *allowed, Selection *best, uint32_t *histogram,
+                     int64_t *matched)
+{
+    EngineState *state = &q->engine->state;
+    const double least = query_least_score(q->request);
+    bool known, ok = true;
+    float *kept = kept_scores(q, rows, allowed, &known), *piece = kept ? NULL : vc_alloc(PIECE, sizeof *piece);
+    const uint64_t *bits = allowed ? allowed->words : NULL;
+    s->allowed = kept ? NULL : bits;
     *matched = 0;
-    uint64_t rows = vectors_reader_rows(state->vectors);
-    rows = rows < state->rows ? rows : state->rows;
-    bool ok = true;
-    for (s.base = 0; ok && s.base < rows; s.base += PIECE) {
-        size_t n = rows - s.base < PIECE ? (size_t)(rows - s.base) : PIECE;
-        vc_parallel_for(engine->pool, n, COARSE_SCORES, score_chunk, &s);
+    for (s->base = 0; ok && s->base < rows; s->base += PIECE) {
+        size_t n = rows - s->base < PIECE ? (size_t)(rows - s->base) : PIECE;
+        s->scores = kept ? kept + s->base : piece;
+        if (!known)
+            vc_parallel_for(q->engine->pool, n, COARSE_SCORES, score_chunk, s);
         for (size_t i = 0; i < n; i++) {
-            uint64_t row = s.base + i;
-            if (!has_row(s.allowed, row) || state->ids[row] < 0 || s.scores[i] < least)
+            uint64_t row = s->base + i;
+            if (!has_row(bits, row) || state->ids[row] < 0 || s->scores[i] < least)
                 continue;
             ++*matched;
-            selection_add(best, s.scores[i], state->ids[row], (int64_t)row);
+            if (histogram) {
+                histogram[bin_of(s->scores[i])]++;
+            } else {
+                selection_add(best, s->scores[i], state->ids[row], (int64_t)row);
+            }
         }
         if (vc_interrupted())
             ok = vc_fail(q->err, VC_ERR_CANCELLED, "interrupted");
     }
-    free(s.scores);
+    if (ok && kept)
+        state->scored_rows = rows;
+    free(piece);
+    return ok;
+}
+
+bool query_scan_vectors(Question *q, const RowSet *allowed, size_t probe, Selection *best, uint32_t *histogram,
+                        int64_t *matched)
+{
+    QueryEngine *engine = q->engine;
+    if (!query_need_vectors(engine, q->err) || (q->request->probe > 0 && !need_cells(engine, q->err)))
+        return false;
+    const EngineState *state = &engine->state;
+    uint64_t rows = vectors_reader_rows(state->vectors);
+    bool done = false;
+    if (!histogram && query_least_score(q->request) == -INFINITY && !best->has_after && state->rows <= rows) {
+        if (!first_page(q, allowed, probe, best, matched, &done) || done)
+            return done;
+    }
+    rows = rows < state->rows ? rows : state->rows;
+    Scan s = {.rows = coarse_rows_of(state->vectors)};
+    float *unit = vc_alloc(s.rows.dim, sizeof *unit);
+    memcpy(unit, q->request->vector, s.rows.dim * sizeof *unit);
+    concepts_normalize(unit, 1, s.rows.dim);
+    s.query = unit;
+    const bool ok = scan_all(q, &s, rows, allowed, best, histogram, matched);
     free(unit);
     return ok;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Orders of pages, with and without scores, in a workspace where they are long: more captions than are ranked, more
 // images than are looked up one by one. A judge that knows the workspace by its formula says what every page must be.
+#include "base/rng.h"
 #include "concepts/concepts.h"
 #include "query/query.h"
 #include "tests/support/test.h"
@@ -221,11 +222,83 @@ static const Case cases[] = {
     {.words = {"odd"}, .without = "all", .not_tag = "seven", .order = QUERY_BY_CAPTION},
 };
 
+// Vectors for all rows of the rising workspace.
+static void add_vectors(const char *dir)
+{
+    enum { DIM = 8, ROWS = IMAGES - IMAGES / 10 };
+    static const uint8_t model[32] = {0};
+    VcWorkspace ws = {0};
+    VectorsWriter *w;
+    uint64_t written;
+    VcRng rng;
+    vc_rng_seed(&rng, 3);
+    float *x = vc_alloc((size_t)ROWS * DIM, sizeof *x);
+    for (size_t i = 0; i < (size_t)ROWS * DIM; i++)
+        x[i] = (float)vc_rng_below(&rng, 9) - 4; // few different ones: many scores are equal
+    for (size_t i = 0; i < ROWS; i++)
+        x[i * DIM] += 0.5F;
+    assert_ok(vc_workspace_open(&ws, dir, VC_DB_WRITE, err));
+    char *path = concepts_vector_path(&ws, "image", "made"), *bytes = vectors_bytes_path(path);
+    assert_ok(vectors_writer_open(&w, path, DIM, model, 0, err));
+    assert_ok(vectors_writer_append(w, x, ROWS, err));
+    assert_ok(vectors_writer_sync(w, &written, err));
+    vectors_writer_close(&w);
+    VcStr sql = {0};
+    vc_str_putf(&sql,
+                "UPDATE model SET weights_sha256 = zeroblob(32); INSERT INTO vector_file VALUES(1, 'image',"
+                " 'vectors/image-made.f16', %d, NULL)",
+                ROWS);
+    assert_ok(vc_db_exec(ws.db, sql.data, err));
+    VectorsReader *r;
+    assert_ok(vectors_reader_open(&r, path, ROWS, err));
+    assert_ok(vectors_bytes_build(bytes, r, NULL, err));
+    vectors_reader_close(&r);
+    vc_workspace_close(&ws);
+    vc_str_finish(&sql);
+    free(bytes);
+    free(path);
+    free(x);
+}
+
+// Pages far down are parts of the whole list.
+static void check_vectors(QueryEngine *engine)
+{
+    static const float vector[8] = {1, -2, 3, 0.5F, 0, 1, -1, 2};
+    const Case filtered[] = {{.order = QUERY_BY_VECTOR},
+                             {.without = "fourth", .split = "train", .order = QUERY_BY_VECTOR}};
+    for (size_t c = 0; c < 2; c++) {
+        QueryRequest r = request_of(&filtered[c]);
+        QueryPage all;
+        r.vector = vector;
+        r.limit = IMAGES;
+        assert_ok(query_run(engine, &r, &all, err));
+        assert_true(all.count > 5000 && all.matched == (int64_t)all.count);
+        r.limit = PAGE;
+        for (r.offset = 1900; r.offset < all.count + 100; r.offset += 777) {
+            QueryPage page;
+            assert_ok(query_run(engine, &r, &page, err));
+            assert_int_equal(page.matched, all.matched);
+            const size_t left = r.offset < all.count ? all.count - r.offset : 0;
+            assert_int_equal(page.count, left < PAGE ? left : PAGE);
+            for (size_t i = 0; i < page.count; i++) {
+                assert_int_equal(page.hits[i].image_id, all.hits[r.offset + i].image_id);
+                assert_true(page.hits[i].score == all.hits[r.offset + i].score);
+            }
+            query_page_finish(&page);
+        }
+        query_page_finish(&all);
+    }
+}
+
 static void run(bool turned)
 {
     char *dir = make(turned);
     QueryEngine *engine;
+    if (!turned)
+        add_vectors(dir);
     assert_ok(query_engine_open(&engine, dir, NULL, err));
+    if (!turned)
+        check_vectors(engine);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_case(engine, &cases[i]);
     // Ranked ones: rejected images do not count.
