@@ -155,7 +155,9 @@ bool query_scan_vectors(Question *q, const RowSet *allowed, size_t probe, Select
     const EngineState *state = &engine->state;
     uint64_t rows = vectors_reader_rows(state->vectors);
     bool done = false;
-    if (!histogram && query_least_score(q->request) == -INFINITY && !best->has_after && state->rows <= rows) {
+    // Who asks for a later page goes on asking: then the scores of all rows are made once.
+    if (!histogram && query_least_score(q->request) == -INFINITY && !best->has_after && q->request->offset == 0 &&
+        state->rows <= rows) {
         if (!first_page(q, allowed, probe, best, matched, &done) || done)
             return done;
     }
