@@ -87,8 +87,8 @@ static bool score_histogram(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
     for (int64_t i = low; i <= high; i++)
         s->score_bins[(i - low) * STATS_BINS / (high - low + 1)] += counts[i];
     if (s->pairs > 0) {
-        s->score_low = (double)(low - SCORES / 2) / 32767;
-        s->score_high = (double)(high - SCORES / 2) / 32767;
+        s->score_low = ((double)low - SCORES / 2.0) / 32767;
+        s->score_high = ((double)high - SCORES / 2.0) / 32767;
     }
     free(counts);
     return ok;

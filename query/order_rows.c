@@ -249,7 +249,7 @@ static bool find_concept_place(Question *q, Ranked *after, size_t *skip)
         e.histogram = vc_calloc(EVALUATE_BINS, sizeof *e.histogram);
         EvaluationResult r = query_evaluate(&e, NULL, NULL);
         const size_t bin = find_bin(q, e.histogram, EVALUATE_BINS, skip);
-        *after = (Ranked){bin > 0 ? ((double)bin - EVALUATE_BINS / 2) / 32767 : -INFINITY, INT64_MAX, -1};
+        *after = (Ranked){bin > 0 ? ((double)bin - EVALUATE_BINS / 2.0) / 32767 : -INFINITY, INT64_MAX, -1};
         free(e.histogram);
         query_part(q, start, r.matched, "scores counted, to find the page's place");
     }
@@ -269,7 +269,7 @@ static bool find_vector_place(Question *q, Ranked *after, size_t *skip)
     const bool ok = query_scan_vectors(q, all ? NULL : &allowed, 0, NULL, histogram, &counted);
     if (ok) {
         const size_t bin = find_bin(q, histogram, QUERY_VECTOR_BINS, skip);
-        *after = (Ranked){bin > 0 ? (double)bin / (QUERY_VECTOR_BINS / 2) - 1 : -INFINITY, INT64_MAX, -1};
+        *after = (Ranked){bin > 0 ? (double)bin / (QUERY_VECTOR_BINS / 2.0) - 1 : -INFINITY, INT64_MAX, -1};
         query_part(q, start, counted, "scores counted, to find the page's place");
     }
     free(histogram);
@@ -345,11 +345,12 @@ static size_t usable_probe(Question *q)
     const QueryRequest *r = q->request;
     const QueryFilter *f = &r->filter;
     const bool filtered =
-        q->root || r->has_min_score || q->has_after || r->exact ||
+        q->root || r->has_min_score || q->has_after || r->offset > 0 || r->exact ||
         f->captions.count + f->splits.count + f->sources.count + f->tags.count + f->not_tags.count > 0;
-    if (r->probe > 0 && filtered)
+    if (r->probe > 0 && filtered) {
         q->page->notice =
             "the cells were not used: with a filter, a lowest score or behind the first page the answer is exact";
+    }
     return filtered ? 0 : r->probe;
 }
 

@@ -197,9 +197,10 @@ static bool by_sources(Question *q, RowSet *all)
     if (count == 0)
         return true;
     SetSource *from = vc_arena_alloc(q->memory, count, sizeof *from);
-    for (size_t i = 0; i < count; i++) // the index on (source_id, key) holds the image_id
+    for (size_t i = 0; i < count; i++) { // the index on (source_id, key) holds the image_id
         from[i] =
             (SetSource){"source", "SELECT image_id FROM image WHERE source_id = ?1", NULL, q->source_ids[i], NULL};
+    }
     const RowSet *set;
     if (!union_of(q, "images of the sources", from, count, &set))
         return false;

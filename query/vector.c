@@ -106,7 +106,7 @@ static float *kept_scores(Question *q, uint64_t rows, const RowSet *allowed, boo
 
 static size_t bin_of(double score)
 {
-    const double at = (score + 1) * (QUERY_VECTOR_BINS / 2);
+    const double at = (score + 1) * (QUERY_VECTOR_BINS / 2.0);
     return at <= 0 ? 0 : at >= QUERY_VECTOR_BINS - 1 ? QUERY_VECTOR_BINS - 1 : (size_t)at;
 }
 
