@@ -34,7 +34,9 @@ static const CliHelp help = {
         "With --shard I/N this process takes the images whose number modulo N is I and writes tars with such numbers\n"
         "too: N processes with a workspace each give names that fit together; 'vicha merge' joins them. Started by\n"
         "mpirun or srun, or in a Slurm array, a process takes its part without being told, in DIR/part-I-of-N.\n"
-        "--shard 0/1 takes everything.\n"
+        "--shard 0/1 takes everything. Ranks of mpirun end with 0 also when images were rejected, because it would "
+        "end\n"
+        "the others.\n"
         "Hosts are asked for their robots.txt first, and asked slower when they say 429 or 503. Addresses of private\n"
         "networks are refused, also after a redirect, unless --allow-private is given. A proxy is taken from\n"
         "http_proxy, https_proxy and no_proxy, certificates to trust from SSL_CERT_FILE. --retry-failed tries again "
@@ -84,13 +86,15 @@ static bool parse_shard(const char *text, ExtractOptions *o, VcErr *err)
 
 // Without --shard: the part that MPI or Slurm give this process, in a folder of its own, DIR/part-I-of-N, because a
 // workspace has one writer. `folder` is freed by the caller.
-static bool choose_shard(const char *text, ExtractOptions *o, CliContext *ctx, char **folder, VcErr *err)
+static bool choose_shard(const char *text, ExtractOptions *o, CliContext *ctx, char **folder, bool *together,
+                         VcErr *err)
 {
     if (text)
         return parse_shard(text, o, err);
     CliRank rank;
     if (!cli_rank(&rank, err))
         return false;
+    *together = rank.source && rank.together;
     if (!rank.source)
         return true;
     VcStr name = {0};
@@ -282,8 +286,9 @@ int cmd_extract(int argc, char **argv)
     char *replaced = NULL;
     SourceList sources = {0};
     char *folder = NULL;
+    bool together = false;
     bool ok = parse_replace(replace, &o, &replaced, &err) && choose("fit", fit, fits, &choice, &err) &&
-              parse_dedup(dedup, &o, &err) && choose_shard(shard, &o, &ctx, &folder, &err) &&
+              parse_dedup(dedup, &o, &err) && choose_shard(shard, &o, &ctx, &folder, &together, &err) &&
               choose("input-format", format, formats, &kind, &err) && collect_sources(&sources, &ctx, list, &err);
     if (ok && sources.count == 0)
         ok = vc_fail(&err, VC_ERR_USAGE, "no SOURCE is given; see 'vicha extract --help'");
@@ -302,7 +307,10 @@ int cmd_extract(int argc, char **argv)
     o.fetch.retries = (int)retries;
     o.limit = (uint64_t)limit;
     o.shard_images = (uint64_t)shard_images;
-    const int status = ok ? run(&ctx, &o) : cli_error(&err);
+    int status = ok ? run(&ctx, &o) : cli_error(&err);
+    // mpirun takes any status but 0 for a crash and ends the ranks that are still at work.
+    if (together && status == CLI_REJECTED)
+        status = CLI_OK;
     free(replaced);
     free(folder);
     free(sources.paths);

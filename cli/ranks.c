@@ -43,11 +43,12 @@ bool cli_rank(CliRank *out, VcErr *err)
 {
     static const struct {
         const char *rank, *count, *source;
+        bool together;
     } launchers[] = {
-        {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "Open MPI"},
-        {"MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MVAPICH2"},
-        {"PMI_RANK", "PMI_SIZE", "MPI"},
-        {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "Slurm"},
+        {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "Open MPI", true},
+        {"MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MVAPICH2", true},
+        {"PMI_RANK", "PMI_SIZE", "MPI", true},
+        {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "Slurm", false},
     };
     *out = (CliRank){.count = 1};
     int64_t rank = 0, ranks = 1, element, elements;
@@ -61,6 +62,7 @@ bool cli_rank(CliRank *out, VcErr *err)
                            launchers[i].rank, (long long)rank, launchers[i].count, (long long)ranks);
         }
         out->source = launchers[i].source;
+        out->together = launchers[i].together;
         break;
     }
     if (!array_place(&element, &elements, err))

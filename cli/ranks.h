@@ -4,11 +4,13 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct {
     uint32_t index, count; // index < count; 0 of 1: alone
     const char *source;    // "Open MPI", "Slurm array", ...; NULL when nothing was found
+    bool together;         // its launcher ends all processes when one ends with a status other than 0
 } CliRank;
 
 // Ranks of an MPI launcher (Open MPI, MPICH and Intel MPI, MVAPICH2) or a Slurm step, times the tasks of a Slurm array

@@ -96,10 +96,18 @@ ranks part-00005-of-00006 SLURM_ARRAY_TASK_ID=2 SLURM_ARRAY_TASK_COUNT=3 SLURM_A
 expect 2 env OMPI_COMM_WORLD_RANK=4 OMPI_COMM_WORLD_SIZE=4 "$VICHA" extract -w "$tmp/wrong" "$tmp/photos"
 expect 2 env SLURM_ARRAY_TASK_ID=7 SLURM_ARRAY_TASK_COUNT=3 SLURM_ARRAY_TASK_MIN=1 "$VICHA" extract -w "$tmp/wrong" "$tmp/photos"
 rm -rf "$tmp/rank"
+# mpirun ends all ranks when one ends with a status, so a rejected image must not be one; a Slurm step does not.
+for rank in 0 1; do
+    expect 0 env OMPI_COMM_WORLD_RANK=$rank OMPI_COMM_WORLD_SIZE=2 "$VICHA" extract --json -w "$tmp/rank" "$tmp/photos/captions.jsonl"
+    [ "$(field rejected)" = 0 ] || rejecting=$rank
+done
+rm -rf "$tmp/rank"
+expect 3 env SLURM_PROCID="${rejecting:-none}" SLURM_STEP_NUM_TASKS=2 "$VICHA" extract -q -w "$tmp/rank" "$tmp/photos/captions.jsonl"
+rm -rf "$tmp/rank"
 expect 3 env OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=4 "$VICHA" extract --json -w "$tmp/rank" "$tmp/photos/captions.jsonl" --shard 0/1
 check "--shard 0/1 among ranks" "$(field stored)" 59
 if command -v mpirun >/dev/null && mpirun --allow-run-as-root --oversubscribe -n 2 true >/dev/null 2>&1; then
-    mpirun --allow-run-as-root --oversubscribe -n 3 "$VICHA" extract -q -w "$tmp/mpi" "$tmp/photos/captions.jsonl" >/dev/null 2>&1
+    expect 0 mpirun --allow-run-as-root --oversubscribe -n 3 "$VICHA" extract -q -w "$tmp/mpi" "$tmp/photos/captions.jsonl"
     expect 0 "$VICHA" merge --json -w "$tmp/mpi" "$tmp/mpi"/part-*
     check "three ranks of mpirun" "$(field stored) $(field rejected)" "59 1"
 fi
