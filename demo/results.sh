@@ -100,17 +100,34 @@ cell() {
               printf f " ± " f "\n", m, sqrt(v > 0 ? v : 0) }'
 }
 
-# mean_recall VARIANT: the paper's r_mean, over the seeds
-mean_recall() {
-    seed=1
-    while [ $seed -le "$seeds" ]; do
-        m=$runs/$1-$seed/metrics.jsonl
-        echo "$(field i2t_r1 "$m") $(field i2t_r5 "$m") $(field i2t_r10 "$m")" \
-            "$(field t2i_r1 "$m") $(field t2i_r5 "$m") $(field t2i_r10 "$m")"
-        seed=$((seed + 1))
-    done | awk 'NF == 6 { r = ($1 + $2 + $3 + $4 + $5 + $6) / 6; n++; s += r; q += r * r }
-        END { if (!n) { print "-"; exit }
-              m = s / n; v = n > 1 ? (q - n * m * m) / (n - 1) : 0; printf "%.1f ± %.1f\n", m, sqrt(v > 0 ? v : 0) }'
+# against_time TITLE KEY: a table of KEY at quarters of the time, mean over the seeds; mean_recall is the paper's r_mean.
+# A run's step is its time: all steps of a run cost the same.
+against_time() {
+    echo
+    echo "$1 after minutes of training (mean over the seeds):"
+    echo
+    echo "| variant | $(awk -v m="$minutes" 'BEGIN { for (i = 1; i <= 4; i++) printf "%g |%s", m * i / 4, i < 4 ? " " : "\n" }')"
+    echo "|---|---|---|---|---|"
+    for variant in $variants; do
+        seed=1
+        while [ $seed -le "$seeds" ]; do
+            sed -e 's/[{}"]//g' -e "s/^/$seed, /" "$runs/$variant-$seed/metrics.jsonl"
+            seed=$((seed + 1))
+        done | awk -F', ' -v key="$2" -v steps="$(cat "$runs/$variant.steps")" -v name="$variant" '
+            { split("", v)
+              for (i = 2; i <= NF; i++) { split($i, x, ": "); v[x[1]] = x[2] }
+              value = v[key]
+              if (key == "mean_recall" && "i2t_r1" in v)
+                  value = (v["i2t_r1"] + v["i2t_r5"] + v["i2t_r10"] + v["t2i_r1"] + v["t2i_r5"] + v["t2i_r10"]) / 6
+              if (value == "") next
+              # the first point at or after each quarter: the last one is the last step
+              for (q = 1; q <= 4; q++)
+                  if (v["step"] >= steps * q / 4 && !(($1, q) in seen)) { seen[$1, q]; sum[q] += value; n[q]++ } }
+            END { if (!n[4]) exit
+                  printf "| %s |", name
+                  for (q = 1; q <= 4; q++) printf key == "mean_recall" ? " %.1f |" : " %.3f |", sum[q] / n[q]
+                  print "" }'
+    done
 }
 
 curves=''
@@ -134,25 +151,22 @@ mkdir -p "$(dirname "$file")"
     echo "held-out pairs, by the contrastive features alone; a random order reaches $(field chance_r1 "$first/metrics.jsonl")"
     echo "at 1 and $(field chance_r10 "$first/metrics.jsonl") at 10. $(sed -n 's/.*"processor": "\([^"]*\)", "processors": \([0-9]*\).*/Processor: \1, \2 threads./p' "$first/environment.jsonl" | tail -n 1)"
     echo
-    echo "| variant | steps | images/s | text to image R@1 | R@10 | image to text R@1 | R@10 | mean recall | held-out loss |"
-    echo "|---|---|---|---|---|---|---|---|---|"
+    echo "| variant | steps | images/s | text to image R@1 | R@10 | image to text R@1 | R@10 | held-out loss |"
+    echo "|---|---|---|---|---|---|---|---|"
     for variant in $variants; do
         name="+ $variant"
         [ $variant = albef ] && name=ALBEF
         [ $variant = all ] && name="all (ViCHA)"
         echo "| $name | $(cat "$runs/$variant.steps") | $(awk -v n="$(cat "$runs/$variant.steps")" -v m="$minutes" -v b="$batch" 'BEGIN { printf "%.0f", n * b / m / 60 }') | $(cell t2i_r1 $variant %.1f) |" \
             "$(cell t2i_r10 $variant %.1f) | $(cell i2t_r1 $variant %.1f) | $(cell i2t_r10 $variant %.1f) |" \
-            "$(mean_recall $variant) | $(cell eval_loss $variant %.3f) |"
+            "$(cell eval_loss $variant %.3f) |"
+    done
+    against_time "Mean recall" mean_recall
+    for loss in itc hitc itm mlm mim; do
+        against_time "Training loss: $(echo $loss | tr a-z A-Z)" loss_$loss
     done
     echo
-    echo "Training losses at the end, without their weights:"
-    echo
-    echo "| variant | ITC | HITC | ITM | MLM | MIM |"
-    echo "|---|---|---|---|---|---|"
-    for variant in $variants; do
-        echo "| $variant | $(cell loss_itc $variant %.3f) | $(cell loss_hitc $variant %.3f) | $(cell loss_itm $variant %.3f) |" \
-            "$(cell loss_mlm $variant %.3f) | $(cell loss_mim $variant %.3f) |"
-    done
+    echo "The contrastive losses rise while the teachers' soft targets come in, over the first epoch."
     echo
     echo "What it shows: that every part trains, and what each costs and brings in a fixed time on small drawn scenes with a"
     echo "closed vocabulary. What it does not: how the parts rank on photographs and long runs. Concepts are mined from each"

@@ -15,7 +15,7 @@
 typedef enum { TRAIN_CLIP, TRAIN_VICHA } TrainObjective;
 typedef enum { TRAIN_QUICK_GELU, TRAIN_GELU } TrainActivation;
 typedef enum { TRAIN_SCHEDULE_STEP, TRAIN_SCHEDULE_EPOCH } TrainScheduleKind;
-typedef enum { TRAIN_INIT_OPENAI, TRAIN_INIT_STRUCTURED } TrainInit;
+typedef enum { TRAIN_INIT_PAPER, TRAIN_INIT_STRUCTURED } TrainInit;
 typedef enum { TRAIN_BAD_STOP, TRAIN_BAD_SKIP, TRAIN_BAD_LIST } TrainOnBad;
 typedef enum { TRAIN_CANDIDATES_ALL, TRAIN_CANDIDATES_OWN } TrainCandidates;
 typedef enum { TRAIN_DUPLICATES_SHARE, TRAIN_DUPLICATES_IGNORE } TrainDuplicates;

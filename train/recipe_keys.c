@@ -92,10 +92,9 @@ const RecipeKey recipe_keys[] = {
     {"model.proj", KEY_INT, AT(proj), "128", 4, 4096, NULL, false, "width of the joint embedding"},
     {"model.activation", KEY_CHOICE, AT(activation), "\"quick_gelu\"", 0, 0, "quick_gelu|gelu", false,
      "clip: activation of the feed-forward parts (vicha always has the exact gelu)"},
-    {"model.init", KEY_CHOICE, AT(init), "\"openai\"", 0, 0, "openai|structured", false,
-     "clip: first values as OpenAI's, or with a cosine basis of patches, sine-cosine positions and attention to what "
-     "is "
-     "alike and near: learns from less data"},
+    {"model.init", KEY_CHOICE, AT(init), "\"paper\"", 0, 0, "paper|structured", false,
+     "first values of the image tower as the paper has them, or with a cosine basis of patches, sine-cosine positions "
+     "and attention to what is alike and near: learns from less data"},
     {"model.concepts", KEY_BOOL, AT(concepts), "true", 0, 0, NULL, false, "vicha: concept tokens join the image tower"},
     {"model.concept_layers", KEY_INT, AT(concept_layers), "2", 1, 12, NULL, false,
      "vicha: layers of the concept encoder"},

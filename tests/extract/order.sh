@@ -33,10 +33,11 @@ check "left of the journal" "$(find "$tmp/many/images" "$tmp/few/images" -name '
     printf 'bad\t%s/404/00001.jpg\n' "$url"
 } >"$tmp/late.tsv"
 : >"$tmp/requests"
-"$VICHA" extract -v --allow-private --ignore-robots -w "$tmp/late" "$tmp/late.tsv" --timeout 60 --retries 0 2>"$tmp/talk" &
+"$VICHA" extract -v --allow-private --ignore-robots -w "$tmp/late" "$tmp/late.tsv" --timeout 60 --header-timeout 60 --retries 0 2>"$tmp/talk" &
 pid=$!
 until grep -q 'in the journal: 41 images' "$tmp/talk"; do
     kill -0 $pid 2>/dev/null || break
+    sleep 0.05
 done
 kill -KILL $pid
 wait $pid
@@ -55,10 +56,11 @@ for how in same other; do
     rm -rf "$tmp/stop"
     : >"$tmp/requests"
     rm -f "$tmp/talk" # what an earlier run has said must not be taken for this one's
-    "$VICHA" extract -v --allow-private --ignore-robots -w "$tmp/stop" "$tmp/late.tsv" --timeout 60 --retries 0 2>"$tmp/talk" &
+    "$VICHA" extract -v --allow-private --ignore-robots -w "$tmp/stop" "$tmp/late.tsv" --timeout 60 --header-timeout 60 --retries 0 2>"$tmp/talk" &
     pid=$!
     until grep -qs 'in the journal: 41 images' "$tmp/talk"; do
         kill -0 $pid 2>/dev/null || break
+    sleep 0.05
     done
     kill -TERM $pid
     wait $pid
@@ -74,10 +76,11 @@ done
 for at in 3 40 700 9000; do
     rm -rf "$tmp/stop"
     rm -f "$tmp/talk" # what an earlier run has said must not be taken for this one's
-    "$VICHA" extract -v --allow-private --ignore-robots -w "$tmp/stop" "$tmp/late.tsv" --timeout 60 --retries 0 2>"$tmp/talk" &
+    "$VICHA" extract -v --allow-private --ignore-robots -w "$tmp/stop" "$tmp/late.tsv" --timeout 60 --header-timeout 60 --retries 0 2>"$tmp/talk" &
     pid=$!
     until grep -qs 'in the journal: 41 images' "$tmp/talk"; do
         kill -0 $pid 2>/dev/null || break
+    sleep 0.05
     done
     kill -KILL $pid
     wait $pid

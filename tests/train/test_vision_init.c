@@ -11,7 +11,12 @@ enum { PATCH = 6, FILTERS = 40, WIDTH = 40, GRID = 4, SEED = 7 };
 
 static TrainModel model;
 static size_t patches, positions;
-static TrainLayer layer;
+static TrainLayer layer, joined; // the same values, q, k and v apart and in one matrix as timm has them
+
+static nn_real *values(size_t index)
+{
+    return model.params.value + model.params.items[index].offset;
+}
 
 static int setup(void **state)
 {
@@ -23,9 +28,16 @@ static int setup(void **state)
     static const char *const names[] = {"q", "k", "v", "out"};
     for (size_t i = 0; i < 4; i++)
         *matrices[i] = nn_params_add(&model.params, names[i], NN_SHAPE(WIDTH, WIDTH), 0);
+    joined = (TrainLayer){.joined = true};
+    joined.q_w = nn_params_add(&model.params, "qkv", NN_SHAPE(3 * WIDTH, WIDTH), 0);
+    joined.out_w = nn_params_add(&model.params, "proj", NN_SHAPE(WIDTH, WIDTH), 0);
     nn_params_allocate(&model.params, false);
     for (size_t i = 0; i < 4; i++)
         train_init_normal(&model, *matrices[i], 1 / sqrt((double)WIDTH), SEED);
+    for (size_t i = 0; i < 3; i++)
+        memcpy(values(joined.q_w) + i * WIDTH * WIDTH, values(*matrices[i]), WIDTH * WIDTH * sizeof(nn_real));
+    memcpy(values(joined.out_w), values(layer.out_w), WIDTH * WIDTH * sizeof(nn_real));
+    train_init_mimetic_attention(&model, &joined, WIDTH);
     train_init_mimetic_attention(&model, &layer, WIDTH);
     train_init_dct_patches(&model, patches);
     train_init_grid_positions(&model, positions, 0.5);
@@ -117,9 +129,19 @@ static void test_attention(void **state)
     assert_true(beside < 0.15);
 }
 
+static void test_joined(void **state)
+{
+    (void)state;
+    const size_t apart[] = {layer.q_w, layer.k_w, layer.v_w};
+    for (size_t i = 0; i < 3; i++) {
+        assert_memory_equal(values(joined.q_w) + i * WIDTH * WIDTH, values(apart[i]), WIDTH * WIDTH * sizeof(nn_real));
+    }
+    assert_memory_equal(values(joined.out_w), values(layer.out_w), WIDTH * WIDTH * sizeof(nn_real));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_filters), cmocka_unit_test(test_positions),
-                                       cmocka_unit_test(test_attention)};
+                                       cmocka_unit_test(test_attention), cmocka_unit_test(test_joined)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

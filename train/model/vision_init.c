@@ -64,8 +64,9 @@ void train_init_dct_patches(TrainModel *model, size_t index)
 void train_init_grid_positions(TrainModel *model, size_t index, double scale)
 {
     const NnParamInfo *info = &model->params.items[index];
-    const size_t width = info->shape.dim[1], grid = (size_t)(sqrt((double)(info->shape.dim[0] - 1)) + 0.5);
-    VC_ASSERT(grid * grid + 1 == info->shape.dim[0]);
+    const size_t rank = info->shape.rank, width = info->shape.dim[rank - 1], tokens = info->shape.dim[rank - 2];
+    const size_t grid = (size_t)(sqrt((double)(tokens - 1)) + 0.5);
+    VC_ASSERT(info->size == tokens * width && grid * grid + 1 == tokens);
     nn_real *out = model->params.value + info->offset;
     nn_sincos_positions(out, grid, width);
     for (size_t i = 0; i < info->size; i++)
@@ -76,12 +77,13 @@ void train_init_mimetic_attention(TrainModel *model, const TrainLayer *layer, si
 {
     const NnParams *params = &model->params;
     const nn_real kept = NN_R(0.3), fed_back = NN_R(0.4);
-    VC_ASSERT(!layer->joined && params->items[layer->q_w].size == width * width);
-    const nn_real *q = params->value + params->items[layer->q_w].offset;
-    const nn_real *v = params->value + params->items[layer->v_w].offset;
-    nn_real *k = params->value + params->items[layer->k_w].offset;
+    const size_t parts = layer->joined ? 3 : 1, square = width * width;
+    VC_ASSERT(params->items[layer->q_w].size == parts * square);
+    nn_real *q = params->value + params->items[layer->q_w].offset;
+    nn_real *k = layer->joined ? q + square : params->value + params->items[layer->k_w].offset;
+    const nn_real *v = layer->joined ? q + 2 * square : params->value + params->items[layer->v_w].offset;
     nn_real *out = params->value + params->items[layer->out_w].offset;
-    for (size_t i = 0; i < width * width; i++)
+    for (size_t i = 0; i < square; i++)
         k[i] = q[i] + kept * k[i];
     for (size_t i = 0; i < width; i++) {
         for (size_t j = 0; j < width; j++)

@@ -13,11 +13,12 @@
 // frequencies first, with a gain that rises as pictures' spectra fall (Field 1987).
 void train_init_dct_patches(TrainModel *model, size_t index);
 
-// Position table [1 + G*G, width]: nn_sincos_positions times `scale`; the class token's row is zero. width % 4 == 0.
+// Position table [1 + G*G, width] or [1, 1 + G*G, width]: nn_sincos_positions times `scale`; the class token's row is
+// zero. width % 4 == 0.
 void train_init_grid_positions(TrainModel *model, size_t index, double scale);
 
 // Attention of one layer of `width` (Trockman and Kolter 2023, arXiv 2305.09828): K = Q + 0.3 K and
 // O = 0.3 O - 0.4 V^T of the random values that are there, so that Q^T K is near the identity (tokens attend to what is
 // like them, and sine-cosine positions make that their neighbours) and O V near minus a part of it. The factors were
-// chosen on the demonstration's scenes. Not for layers whose q, k and v are joined (VC_ASSERT).
+// chosen on the demonstration's scenes.
 void train_init_mimetic_attention(TrainModel *model, const TrainLayer *layer, size_t width);

@@ -2,6 +2,7 @@
 #include "train/model/vit.h"
 
 #include "base/mem.h"
+#include "train/model/vision_init.h"
 
 #include <math.h>
 #include <string.h>
@@ -58,6 +59,20 @@ void train_vit_init_block(TrainModel *model, const TrainLayer *l, uint64_t seed)
     train_init_constant(model, l->ln2_w, 1);
 }
 
+// As clip.c's image tower: attention also starts larger than timm's 0.02, or Q^T K would be near zero, not near I.
+static void init_structured(TrainModel *model, const TrainVit *vit, uint64_t seed)
+{
+    const double std = 1 / sqrt((double)vit->shape.width);
+    train_init_dct_patches(model, vit->patch_w);
+    train_init_constant(model, vit->patch_b, 0);
+    train_init_grid_positions(model, vit->positions, 0.5);
+    for (size_t i = 0; i < vit->count; i++) {
+        train_init_normal(model, vit->layers[i].q_w, std, seed);
+        train_init_normal(model, vit->layers[i].out_w, std, seed);
+        train_init_mimetic_attention(model, &vit->layers[i], vit->shape.width);
+    }
+}
+
 void train_vit_init(TrainModel *model, const TrainVit *vit, uint64_t seed)
 {
     double fan_in = 3.0 * (double)(vit->patch * vit->patch);
@@ -68,6 +83,8 @@ void train_vit_init(TrainModel *model, const TrainVit *vit, uint64_t seed)
     for (size_t i = 0; i < vit->count; i++)
         train_vit_init_block(model, &vit->layers[i], seed);
     train_init_constant(model, vit->norm_w, 1);
+    if (model->recipe->init == TRAIN_INIT_STRUCTURED)
+        init_structured(model, vit, seed);
 }
 
 // Rows first .. first + count - 1 of the position table, [count,C].
