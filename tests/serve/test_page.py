@@ -145,7 +145,8 @@ class Flows:
         self.page.until("location.hash === '#/image/1'")
         self.page.until("document.querySelectorAll('.scores a').length > 3 && document.querySelectorAll('.strip a').length === 12")
         self.page.press("ArrowRight")
-        self.page.until("location.hash === '#/image/2' && document.querySelector('.facts')")
+        # The address changes first; keys are the new page's when it is there.
+        self.page.until("document.querySelector('.facts dd') && document.querySelector('.facts dd').textContent === '2'")
         self.page.press("s")
         self.page.until("location.hash === '#/browse?like=2'")
         self.cells()
