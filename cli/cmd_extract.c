@@ -213,6 +213,12 @@ static int run(const CliContext *ctx, const ExtractOptions *options)
     return report.total_rejected ? CLI_REJECTED : CLI_OK;
 }
 
+// mpirun takes any status but 0 for a crash and ends the ranks that are still at work.
+static int status_of_rank(int status, bool together)
+{
+    return together && status == CLI_REJECTED ? CLI_OK : status;
+}
+
 int cmd_extract(int argc, char **argv)
 {
     static const char *const fits[] = {"shortest", "crop", "pad", "keep", NULL};
@@ -283,9 +289,8 @@ int cmd_extract(int argc, char **argv)
     if (help_shown)
         return CLI_OK;
     int choice = 0, kind = 0;
-    char *replaced = NULL;
+    char *replaced = NULL, *folder = NULL;
     SourceList sources = {0};
-    char *folder = NULL;
     bool together = false;
     bool ok = parse_replace(replace, &o, &replaced, &err) && choose("fit", fit, fits, &choice, &err) &&
               parse_dedup(dedup, &o, &err) && choose_shard(shard, &o, &ctx, &folder, &together, &err) &&
@@ -307,10 +312,7 @@ int cmd_extract(int argc, char **argv)
     o.fetch.retries = (int)retries;
     o.limit = (uint64_t)limit;
     o.shard_images = (uint64_t)shard_images;
-    int status = ok ? run(&ctx, &o) : cli_error(&err);
-    // mpirun takes any status but 0 for a crash and ends the ranks that are still at work.
-    if (together && status == CLI_REJECTED)
-        status = CLI_OK;
+    const int status = status_of_rank(ok ? run(&ctx, &o) : cli_error(&err), together);
     free(replaced);
     free(folder);
     free(sources.paths);

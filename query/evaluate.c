@@ -41,7 +41,7 @@ typedef struct {
 
 static size_t bin_of(float value)
 {
-    const float at = floorf(value) + EVALUATE_BINS / 2;
+    const float at = floorf(value) + 0.5F * EVALUATE_BINS;
     return at <= 0 ? 0 : at >= EVALUATE_BINS - 1 ? EVALUATE_BINS - 1 : (size_t)at;
 }
 
