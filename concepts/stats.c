@@ -102,21 +102,76 @@ static int by_count(const void *a, const void *b)
     return x->count != y->count ? (x->count > y->count ? -1 : 1) : strcmp(x->text, y->text);
 }
 
-// One pass over the table.
+static int by_images(const void *a, const void *b)
+{
+    const StatsSource *x = a, *y = b;
+    return x->images != y->images ? (x->images > y->images ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+static char *copy_column(VcStmt *stmt, int column)
+{
+    const char *text = vc_column_text(stmt, column);
+    return vc_strdup(text ? text : "");
+}
+
+// The sources by rising number, still without images.
+static bool read_sources(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
+{
+    VcStmt *stmt = NULL;
+    size_t cap = 0;
+    bool row = true,
+         ok = vc_db_prepare(ws->db, &stmt, "SELECT source_id, name, uri, licence FROM source ORDER BY source_id", err);
+    while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
+        s->by_source = vc_grow(s->by_source, &cap, (size_t)s->sources + 1, sizeof *s->by_source);
+        s->by_source[s->sources++] = (StatsSource){.id = vc_column_int(stmt, 0),
+                                                   .name = copy_column(stmt, 1),
+                                                   .uri = copy_column(stmt, 2),
+                                                   .licence = copy_column(stmt, 3)};
+    }
+    vc_stmt_finish(&stmt);
+    return ok;
+}
+
+// NULL: there is none of this number. `before`: of the image before, mostly the same.
+static StatsSource *find_source(const WorkspaceStats *s, StatsSource *before, int64_t id)
+{
+    if (before && before->id == id)
+        return before;
+    size_t low = 0, high = (size_t)s->sources;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (s->by_source[middle].id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < (size_t)s->sources && s->by_source[low].id == id ? &s->by_source[low] : NULL;
+}
+
+// One pass over the table, which grouping in SQL would sort.
 static bool count_images(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
 {
     enum { STATUSES = 256 };
     int64_t counts[STATUSES] = {0};
     VcStmt *stmt = NULL;
-    bool row = true, ok = vc_db_prepare(ws->db, &stmt, "SELECT status, row FROM image NOT INDEXED", err);
+    StatsSource *source = NULL;
+    bool row = true, ok = read_sources(ws, s, err) &&
+                          vc_db_prepare(ws->db, &stmt, "SELECT status, row, source_id FROM image NOT INDEXED", err);
     while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
         const int64_t status = vc_column_int(stmt, 0);
+        source = find_source(s, source, vc_column_int(stmt, 2));
         s->images++;
         s->embedded += !vc_column_is_null(stmt, 1);
         s->mined += status == 2;
         s->rejected += status < 0;
         if (status < 0)
             counts[status > -STATUSES ? -status : STATUSES - 1]++;
+        if (source) {
+            source->images++;
+            source->mined += status == 2;
+            source->rejected += status < 0;
+        }
     }
     vc_stmt_finish(&stmt);
     for (int i = 0; ok && i < STATUSES && s->cause_count < STATS_CAUSES; i++) {
@@ -124,6 +179,8 @@ static bool count_images(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
             s->causes[s->cause_count++] = (StatsItem){vc_strdup(extract_cause_name(-i)), counts[i]};
     }
     qsort(s->causes, s->cause_count, sizeof *s->causes, by_count);
+    if (s->sources > 0)
+        qsort(s->by_source, (size_t)s->sources, sizeof *s->by_source, by_images);
     return ok;
 }
 
@@ -150,7 +207,6 @@ bool stats_collect(VcWorkspace *ws, WorkspaceStats *s, VcErr *err)
         const char *sql;
         int64_t *out;
     } counts[] = {
-        {"SELECT count(*) FROM source", &s->sources},
         {"SELECT count(*) FROM image_file", &s->stored},
         {"SELECT sum(bytes) FROM image_file", &s->bytes},
         {"SELECT count(*) FROM concept WHERE NOT removed", &s->concepts},
@@ -180,6 +236,12 @@ void stats_finish(WorkspaceStats *s)
         free(s->top[i].text);
     for (size_t i = 0; i < s->cause_count; i++)
         free(s->causes[i].text);
+    for (int64_t i = 0; i < s->sources; i++) {
+        free(s->by_source[i].name);
+        free(s->by_source[i].uri);
+        free(s->by_source[i].licence);
+    }
+    free(s->by_source);
     free(s->model);
     *s = (WorkspaceStats){0};
 }

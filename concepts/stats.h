@@ -12,6 +12,12 @@ typedef struct {
 } StatsItem;
 
 typedef struct {
+    int64_t id;
+    char *name, *uri, *licence; // licence: "" where none is known
+    int64_t images, rejected, mined;
+} StatsSource;
+
+typedef struct {
     int64_t sources, images, stored, embedded, mined, rejected, captions, concepts, pairs; // pairs: image_concept rows
     int64_t bytes;                                                                         // of the stored JPEGs
     char *model;                                                                           // active one, or NULL
@@ -19,6 +25,7 @@ typedef struct {
     size_t top_count;
     StatsItem causes[STATS_CAUSES]; // rejected images by extract_cause_name, most frequent first
     size_t cause_count;
+    StatsSource *by_source;       // [sources], most images first
     double score_low, score_high; // edges of the histogram of all mined cosines
     int64_t score_bins[STATS_BINS];
     int64_t per_image[STATS_BINS]; // images with 0, 1, 2 ... captions; the last bin holds that many or more

@@ -7,7 +7,7 @@
 #include "concepts/concepts.h"
 #include "extract/extract.h"
 
-enum { FRESH = 10, COST_FACTOR = 30, MOST_SOURCES = 1 << 20 };
+enum { FRESH = 10, COST_FACTOR = 30 };
 
 static void put_items(VcStr *out, const char *key, const char *word, const StatsItem *items, size_t n)
 {
@@ -32,62 +32,23 @@ static void put_bins(VcStr *out, const char *key, const int64_t *bins)
     vc_str_putc(out, ']');
 }
 
-typedef struct {
-    int64_t images, rejected, mined;
-} SourceCounts;
-
-// Numbers of all sources, by source_id: one pass over the table, which grouping in SQL would sort.
-static bool count_sources(VcDb *db, SourceCounts **out, int64_t *most, VcErr *err)
+static void put_sources(VcStr *out, const WorkspaceStats *s)
 {
-    VcStmt *stmt = NULL;
-    *out = NULL;
-    if (!vc_db_int(db, "SELECT max(source_id) FROM source", 0, most, err) ||
-        (*most > MOST_SOURCES && !vc_fail(err, VC_ERR_LIMIT, "there are more than %d sources", MOST_SOURCES)) ||
-        !vc_db_prepare(db, &stmt, "SELECT source_id, status FROM image NOT INDEXED", err))
-        return false;
-    SourceCounts *counts = vc_calloc((size_t)*most + 1, sizeof *counts);
-    bool row = true, ok = true;
-    while ((ok = vc_stmt_step(stmt, &row, err)) && row) {
-        const int64_t source = vc_column_int(stmt, 0), status = vc_column_int(stmt, 1);
-        if (source < 0 || source > *most)
-            continue;
-        counts[source].images++;
-        counts[source].rejected += status < 0;
-        counts[source].mined += status == 2;
-    }
-    vc_stmt_finish(&stmt);
-    *out = counts;
-    return ok;
-}
-
-// One row a source: how many images, how many of them rejected.
-static bool put_sources(VcStr *out, VcDb *db, VcErr *err)
-{
-    VcStmt *stmt = NULL;
-    SourceCounts *counts;
-    int64_t most;
-    bool row = true,
-         ok = count_sources(db, &counts, &most, err) &&
-              vc_db_prepare(db, &stmt, "SELECT source_id, name, uri, licence FROM source ORDER BY name", err);
     serve_json_key(out, "by_source");
     vc_str_putc(out, '[');
-    while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
-        const int64_t source = vc_column_int(stmt, 0);
-        const SourceCounts c = source >= 0 && source <= most ? counts[source] : (SourceCounts){0};
+    for (int64_t i = 0; i < s->sources; i++) {
+        const StatsSource *one = &s->by_source[i];
         serve_json_key(out, NULL);
         vc_str_putc(out, '{');
-        serve_json_text(out, "name", vc_column_text(stmt, 1));
-        serve_json_text(out, "uri", vc_column_text(stmt, 2));
-        serve_json_text(out, "licence", vc_column_text(stmt, 3));
-        serve_json_int(out, "images", c.images);
-        serve_json_int(out, "rejected", c.rejected);
-        serve_json_int(out, "mined", c.mined);
+        serve_json_text(out, "name", one->name);
+        serve_json_text(out, "uri", one->uri);
+        serve_json_text(out, "licence", one->licence[0] ? one->licence : NULL);
+        serve_json_int(out, "images", one->images);
+        serve_json_int(out, "rejected", one->rejected);
+        serve_json_int(out, "mined", one->mined);
         vc_str_putc(out, '}');
     }
     vc_str_putc(out, ']');
-    vc_stmt_finish(&stmt);
-    free(counts);
-    return ok;
 }
 
 // Frequencies of all concepts, falling, thinned to points that are apart on a logarithmic axis of ranks.
@@ -136,8 +97,9 @@ static bool make_stats(VcWorkspace *ws, VcStr *out, VcErr *err)
     serve_json_real(out, "score_low", s.score_low);
     serve_json_real(out, "score_high", s.score_high);
     put_bins(out, "score_histogram", s.score_bins);
+    put_sources(out, &s);
     stats_finish(&s);
-    bool ok = put_sources(out, ws->db, err) && put_frequencies(out, ws->db, err);
+    bool ok = put_frequencies(out, ws->db, err);
     vc_str_putc(out, '}');
     return ok;
 }

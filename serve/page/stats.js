@@ -24,7 +24,7 @@ export async function statsPage(r, main, alive) {
       h("section", { class: "panel" }, h("h2", {}, "Captions of an image"), columns(t.images_by_captions.slice(0, last + 1), { label: "Images by their number of captions", x: "captions", y: "images",
         names: (i) => i + (i === t.images_by_captions.length - 1 ? "+" : "") }))),
     h("section", { class: "panel scroll" }, h("h2", {}, "Sources"), h("table", {}, h("thead", {}, h("tr", {}, ["Source", "Images", "Rejected", "Mined", "Licence"].map((w, i) => h("th", { class: i > 0 && i < 4 ? "num" : null, scope: "col" }, w)))),
-      h("tbody", {}, t.by_source.sort((a, b) => b.images - a.images).map((one) => h("tr", {}, h("td", {}, h("a", { href: "#/browse?source=" + encodeURIComponent(one.name) }, one.name), h("div", { class: "soft" }, one.uri)), h("td", { class: "num" }, count(one.images)),
+      h("tbody", {}, t.by_source.map((one) => h("tr", {}, h("td", {}, h("a", { href: "#/browse?source=" + encodeURIComponent(one.name) }, one.name), h("div", { class: "soft" }, one.uri)), h("td", { class: "num" }, count(one.images)),
         h("td", { class: "num" }, `${count(one.rejected)} (${percent(one.images ? one.rejected / one.images : 0)})`), h("td", { class: "num" }, count(one.mined)), h("td", {}, one.licence || "–"))))))));
   return null;
 }
