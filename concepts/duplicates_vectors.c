@@ -164,7 +164,7 @@ bool duplicates_by_embedding(VcWorkspace *ws, const DuplicatesOptions *o, Duplic
     ConceptsModel model = {0};
     Nearest *nearest = NULL;
     Near n = {.pool = o->pool, .set = set, .least = o->min_cosine};
-    bool ok = nn_blas_check(err) && concepts_open_vectors(ws, "image", &n.reader, &model, err);
+    bool ok = concepts_open_vectors(ws, "image", &n.reader, &model, err);
     if (ok) {
         char *path = concepts_vector_path(ws, "image", model.name), *bytes = vectors_bytes_path(path);
         ok = nearest_open(&nearest, n.reader, bytes, NULL, err);

@@ -81,8 +81,7 @@ static bool put_histogram(VcStr *out, QueryEngine *engine, int64_t id, VcErr *er
 // Where concept_pair has the concept: all of its images are counted there. Else its PAIR_SAMPLE best ones.
 static const char kept_pairs[] =
     "SELECT c.text, p.images, t.images FROM concept_pair p JOIN concept c ON c.concept_id = p.b"
-    " LEFT JOIN concept_stat t ON t.concept_id = p.b WHERE p.a = ?1 AND ?2 = ?2 ORDER BY p.images DESC, c.text LIMIT "
-    "?3";
+    " LEFT JOIN concept_stat t ON t.concept_id = p.b WHERE p.a = ?1 ORDER BY p.images DESC, c.text LIMIT ?3";
 static const char counted_pairs[] =
     "WITH a AS (SELECT image_id FROM image_concept WHERE concept_id = ?1 ORDER BY score DESC"
     " LIMIT ?2) SELECT c.text, count(*) AS n, t.images FROM a CROSS JOIN image_concept b"
@@ -96,7 +95,7 @@ static bool put_pairs(VcStr *out, VcDb *db, int64_t id, VcErr *err)
 {
     int64_t images, mined, kept;
     if (!serve_db_int(db, "SELECT images FROM concept_stat WHERE concept_id = ?1", id, 0, &images, err) ||
-        !serve_db_int(db, "SELECT sum(as_rank0) FROM concept_stat WHERE ?1 = ?1", id, 0, &mined, err) ||
+        !vc_db_int(db, "SELECT sum(as_rank0) FROM concept_stat", 0, &mined, err) ||
         !serve_db_int(db, "SELECT 1 FROM concept_pair WHERE a = ?1 LIMIT 1", id, 0, &kept, err))
         return false;
     VcStmt *stmt;
