@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "cli/bench_vectors.h"
 #include "cli/commands.h"
+#include "cli/machine.h"
 #include "concepts/concepts.h"
 #include "nn/nn.h"
 
@@ -23,11 +24,9 @@ static const CliHelp help = {
         "--threads, for one\nquery a call and for --batch: \"rows\", \"dim\", \"data\", \"batch\", \"threads\", "
         "\"method\" (\"bytes\": left out by their\nbytes, scored from float16; \"float16\": all of them scored), "
         "\"ms\" (median of the calls), \"recall_at_10\" (against a\nfloat loop over all rows), \"fine\" (float16 rows "
-        "scored a query), \"read_share\": bytes (or float16) of all rows a second, as a share of what the same threads "
-        "reach by "
-        "only\nreading that file, \"kernels\". With --cells also an index of cells, and what looking into few of them "
-        "finds "
-        "(\"method\":\n\"cells\", \"probe\").",
+        "scored a query), \"read_share\": bytes (or float16) of all rows a second, as a share of what the same\n"
+        "threads reach by only reading that file, \"kernels\". With --cells also an index of cells, and what looking\n"
+        "into few of them finds (\"method\": \"cells\", \"probe\").",
     .example = "  vicha bench search --rows 1000000 --dim 512 --batch 64 --data clustered",
 };
 
@@ -105,40 +104,13 @@ static bool make_files(Bench *b, VcPool *pool, VcErr *err)
            (b->o->cells == 0 || make_cells(b, pool, err));
 }
 
-typedef struct {
-    const uint64_t *words;
-    uint64_t *sums; // [workers]
-} Reading;
-
-static void read_chunk(void *ctx, size_t begin, size_t end, size_t worker)
-{
-    Reading *r = ctx;
-    uint64_t sums[8] = {0};
-    for (size_t i = begin; i + 8 <= end; i += 8) {
-        for (size_t k = 0; k < 8; k++)
-            sums[k] += r->words[i + k];
-    }
-    for (size_t k = 0; k < 8; k++)
-        r->sums[worker] += sums[k];
-}
-
 // GB/s of the pool's threads that do nothing but read a file of the page cache.
 static bool read_rate(const char *path, VcPool *pool, double *rate, VcErr *err)
 {
     VcMap map = {0};
     if (!vc_map_open(&map, path, err))
         return false;
-    Reading r = {(const uint64_t *)(const void *)map.data, vc_calloc(vc_pool_threads(pool), sizeof *r.sums)};
-    *rate = 0;
-    for (int run = 0; run < 4; run++) {
-        const double start = vc_now();
-        vc_parallel_for(pool, map.size / 8, 1 << 17, read_chunk, &r);
-        const double reached = (double)map.size / (vc_now() - start) * 1e-9;
-        *rate = reached > *rate ? reached : *rate;
-    }
-    volatile uint64_t sink = r.sums[0];
-    (void)sink;
-    free(r.sums);
+    *rate = machine_read_rate(map.data, map.size, pool);
     vc_map_close(&map);
     return true;
 }
@@ -271,18 +243,24 @@ static void remove_files(const Bench *b)
     rmdir(b->folder);
 }
 
-static bool run(const Options *o, size_t threads, VcErr *err)
+// --keep, or a new one in $TMPDIR.
+static bool make_folder(VcStr *folder, const char *keep, VcErr *err)
 {
     const char *base = getenv("TMPDIR");
+    if (keep) {
+        vc_str_put(folder, keep);
+        return vc_make_dirs(keep, err);
+    }
+    vc_str_putf(folder, "%s/vicha-bench-XXXXXX", base && *base ? base : "/tmp");
+    return mkdtemp(folder->data) || vc_fail_errno(err, "cannot make a folder like '%s'", folder->data);
+}
+
+static bool run(const Options *o, size_t threads, VcErr *err)
+{
     VcStr folder = {0};
-    if (o->keep) {
-        vc_str_put(&folder, o->keep);
-        if (!vc_make_dirs(o->keep, err))
-            return false;
-    } else {
-        vc_str_putf(&folder, "%s/vicha-bench-XXXXXX", base && *base ? base : "/tmp");
-        if (!mkdtemp(folder.data))
-            return vc_fail_errno(err, "cannot make a folder like '%s'", folder.data);
+    if (!make_folder(&folder, o->keep, err)) {
+        vc_str_finish(&folder);
+        return false;
     }
     Bench b = {.o = o, .batch = (size_t)o->batch, .dim = (size_t)o->dim, .folder = folder.data};
     b.path = vc_path_join(b.folder, "image-bench.f16");

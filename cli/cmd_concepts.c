@@ -237,9 +237,9 @@ static int cmd_concepts_embed(int argc, char **argv)
         .summary = "images and concepts to CLIP vectors",
         .usage = "--clip MODEL [options]",
         .details =
-            "Images are preprocessed as CLIP does it: bit-equal to Pillow at fp32 and with --exact-preprocess. At "
-            "bf16\n"
-            "and int8 a JPEG of at least 896 pixels each way (four times the model's side, where that is more) is\n"
+            "Images are preprocessed as CLIP does it: bit-equal to Pillow at fp32 and with --exact-preprocess. At\n"
+            "bf16 and int8 a JPEG of at least 896 pixels each way (four times the model's side, where that is more) "
+            "is\n"
             "decoded at 1/2, 1/4 or 1/8 of its size; cosine with the exact one at least 0.9998, as bf16's with fp32.\n"
             "A concept is embedded as its bare text, without a template.\n"
             "--precision bf16 is about twice and int8 four times as fast as fp32 on processors with instructions for "

@@ -34,15 +34,13 @@ static const CliHelp help = {
         "With --shard I/N this process takes the images whose number modulo N is I and writes tars with such numbers\n"
         "too: N processes with a workspace each give names that fit together; 'vicha merge' joins them. Started by\n"
         "mpirun or srun, or in a Slurm array, a process takes its part without being told, in DIR/part-I-of-N.\n"
-        "--shard 0/1 takes everything. Ranks of mpirun end with 0 also when images were rejected, because it would "
-        "end\n"
-        "the others.\n"
+        "--shard 0/1 takes everything. Ranks of mpirun end with 0 also when images were rejected: it would end the\n"
+        "others.\n"
         "Hosts are asked for their robots.txt first, and asked slower when they say 429 or 503. Addresses of private\n"
         "networks are refused, also after a redirect, unless --allow-private is given. A proxy is taken from\n"
-        "http_proxy, https_proxy and no_proxy, certificates to trust from SSL_CERT_FILE. --retry-failed tries again "
-        "what a time-out, a broken connection, a "
-        "name\n"
-        "that was not found or a server error has rejected (causes: 'vicha stats').\n"
+        "http_proxy, https_proxy and no_proxy, certificates to trust from SSL_CERT_FILE. --retry-failed tries again\n"
+        "what a time-out, a broken connection, a name that was not found or a server error has rejected (causes:\n"
+        "'vicha stats').\n"
         "With --dedup the first of several images that are one is kept, in the order of the SOURCE, earlier runs\n"
         "included: exact compares the bytes, pixel the decoded pixels (whatever the format and the metadata),\n"
         "perceptual the looks (other sizes, qualities, a little more light). Every image's hashes and measures are in\n"
@@ -94,7 +92,7 @@ static bool choose_shard(const char *text, ExtractOptions *o, CliContext *ctx, c
     CliRank rank;
     if (!cli_rank(&rank, err))
         return false;
-    *together = rank.source && rank.together;
+    *together = rank.together;
     if (!rank.source)
         return true;
     VcStr name = {0};
