@@ -2,6 +2,7 @@
 // What servers do wrong, and what must come of it.
 #pragma once
 
+#include "extract/fetch.h"
 #include "tests/extract/bad_server.h"
 
 #define OK_HEAD   "HTTP/1.1 200 OK\r\n"
@@ -310,3 +311,19 @@ static const BadCase cases[] = {
     {.name = "TLS reset", .scheme = "https", .at_once = true, .then = THEN_RESET, .causes = "tls broken_off connect"},
 };
 enum { CASES = sizeof cases / sizeof *cases };
+
+static const double timeout = 6, header_timeout = 3; // seconds that bad_options gives a download
+
+// One retry, and addresses of this machine.
+static inline ExtractFetchOptions bad_options(size_t max_bytes, size_t max_memory)
+{
+    ExtractFetchOptions o;
+    extract_fetch_options_init(&o);
+    o.timeout = timeout;
+    o.header_timeout = header_timeout;
+    o.retries = 1;
+    o.max_bytes = max_bytes;
+    o.max_memory = max_memory;
+    o.allow_private = true;
+    return o;
+}

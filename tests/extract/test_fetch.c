@@ -10,7 +10,6 @@
 
 #include <stdlib.h>
 
-static const double timeout = 6, header_timeout = 3; // seconds
 // A busy machine may be late; a server must not.
 static const double lateness = 6;
 enum { MAX_BYTES = 1 << 20, MAX_MEMORY = 8 << 20 };
@@ -39,15 +38,7 @@ static void on_done(void *ctx, void *ticket, ExtractFetched *fetched)
 
 static ExtractFetchOptions strict(void)
 {
-    ExtractFetchOptions o;
-    extract_fetch_options_init(&o);
-    o.timeout = timeout;
-    o.header_timeout = header_timeout;
-    o.retries = 1;
-    o.max_bytes = MAX_BYTES;
-    o.max_memory = MAX_MEMORY;
-    o.allow_private = true;
-    return o;
+    return bad_options(MAX_BYTES, MAX_MEMORY);
 }
 
 static bool expected(const BadCase *c, ExtractCause cause)

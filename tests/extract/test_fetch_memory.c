@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 
 enum { PEAK_MIB = 100, MAX_BYTES = 32 << 20, MAX_MEMORY = 32 << 20 };
-static const double timeout = 6, header_timeout = 3, lateness = 10;
+static const double lateness = 10; // seconds
 
 // --- the other process: a port a line, then until standard input ends
 
@@ -74,14 +74,7 @@ static void on_done(void *ctx, void *ticket, ExtractFetched *fetched)
 // Every server `times` times at once; returns how many URLs came back as images.
 static size_t fetch_all(const Child *child, size_t times, double *seconds)
 {
-    ExtractFetchOptions o;
-    extract_fetch_options_init(&o);
-    o.timeout = timeout;
-    o.header_timeout = header_timeout;
-    o.retries = 1;
-    o.max_bytes = MAX_BYTES;
-    o.max_memory = MAX_MEMORY;
-    o.allow_private = true;
+    const ExtractFetchOptions o = bad_options(MAX_BYTES, MAX_MEMORY);
     VcQueue *done = vc_queue_create(times * CASES);
     ExtractFetcher *f = NULL;
     assert_ok(extract_fetcher_start(&f, &o, on_done, done, err));
