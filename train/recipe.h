@@ -15,6 +15,7 @@
 typedef enum { TRAIN_CLIP, TRAIN_VICHA } TrainObjective;
 typedef enum { TRAIN_QUICK_GELU, TRAIN_GELU } TrainActivation;
 typedef enum { TRAIN_SCHEDULE_STEP, TRAIN_SCHEDULE_EPOCH } TrainScheduleKind;
+enum { TRAIN_PRECISION_AUTO = 2 }; // behind those of NnPrecision
 typedef enum { TRAIN_INIT_PAPER, TRAIN_INIT_STRUCTURED } TrainInit;
 typedef enum { TRAIN_BAD_STOP, TRAIN_BAD_SKIP, TRAIN_BAD_LIST } TrainOnBad;
 typedef enum { TRAIN_CANDIDATES_ALL, TRAIN_CANDIDATES_OWN } TrainCandidates;
@@ -40,7 +41,7 @@ typedef struct {
     char *name;
     int64_t objective; // TrainObjective
     int64_t seed;
-    int64_t precision; // NnPrecision
+    int64_t precision; // NnPrecision; recipe_check has put one of them in the place of TRAIN_PRECISION_AUTO
 
     TrainPaths records; // folders of record sets; relative ones below the workspace
     double holdout;     // share of the images kept for evaluation, chosen by a hash of their id

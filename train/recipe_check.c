@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "train/recipe_keys.h"
 
+#include "base/cpu.h"
+#include "nn/nn.h"
+
 #include <inttypes.h>
 
 static int64_t least(int64_t a, int64_t b)
@@ -109,6 +112,8 @@ bool recipe_check(TrainRecipe *recipe, VcErr *err)
                        "recipe: model.init \"structured\" needs a model.vision.width that is a "
                        "multiple of 4");
     }
+    if (recipe->precision == TRAIN_PRECISION_AUTO)
+        recipe->precision = vc_cpu_flags() & VC_CPU_AVX512_BF16 ? NN_PRECISION_BF16 : NN_PRECISION_FP32;
     if (recipe->vision.mlp == 0)
         recipe->vision.mlp = 4 * recipe->vision.width;
     if (recipe->text.mlp == 0)

@@ -19,8 +19,9 @@ const RecipeKey recipe_keys[] = {
      "clip: two-tower contrastive model, exported in Hugging Face layout; vicha: ViCHA's pretraining, whole or the "
      "parts that loss.* and model.* leave on"},
     {"seed", KEY_INT, AT(seed), "42", 0, 9007199254740991.0, NULL, false, "seed of every random decision"},
-    {"precision", KEY_CHOICE, AT(precision), "\"fp32\"", 0, 0, "fp32|bf16", false,
-     "bf16: the factors of linear layers are rounded to bfloat16, sums, weights and all else stay fp32"},
+    {"precision", KEY_CHOICE, AT(precision), "\"fp32\"", 0, 0, "fp32|bf16|auto", false,
+     "bf16: the factors of linear layers are rounded to bfloat16, sums, weights and all else stay fp32; auto: bf16 "
+     "where the processor multiplies it (AVX-512 BF16), else fp32"},
 
     {"data.records", KEY_PATHS, AT(records), "[\"records\"]", 0, 0, NULL, false,
      "record folders, relative ones below the workspace"},

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Recipes: defaults, files, overrides, and every way to be wrong.
+#include "base/cpu.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/mem.h"
+#include "nn/nn.h"
 #include "tests/support/test.h"
 #include "train/train.h"
+
+#include <stdlib.h>
 
 static bool load_text(TrainRecipe *recipe, const char *text, const char *const *sets, size_t set_count, VcErr *err)
 {
@@ -83,6 +88,33 @@ static void test_own_defaults(void **state)
     train_recipe_print_keys(&keys);
     assert_non_null(strstr(keys.data, "[0.6; \"vicha\" 0.2, 0.01 to 1]"));
     vc_str_finish(&keys);
+}
+
+// "auto" is one of the others once it is resolved, so that a run goes on in what it began with.
+static void test_automatic_precision(void **state)
+{
+    (void)state;
+    const char *set = "precision=auto";
+    const char *before = getenv("VC_CPU");
+    char *kept = before ? vc_strdup(before) : NULL;
+    TrainRecipe recipe;
+    assert_ok(train_recipe_load(&recipe, NULL, &set, 1, err));
+    assert_int_equal(recipe.precision, vc_cpu_flags() & VC_CPU_AVX512_BF16 ? NN_PRECISION_BF16 : NN_PRECISION_FP32);
+    train_recipe_finish(&recipe);
+    setenv("VC_CPU", "avx2", 1);
+    assert_ok(train_recipe_load(&recipe, NULL, &set, 1, err));
+    assert_int_equal(recipe.precision, NN_PRECISION_FP32);
+    VcStr text = {0};
+    train_recipe_write(&recipe, &text);
+    assert_non_null(strstr(text.data, "\"precision\": \"fp32\""));
+    vc_str_finish(&text);
+    train_recipe_finish(&recipe);
+    if (kept) {
+        setenv("VC_CPU", kept, 1);
+    } else {
+        unsetenv("VC_CPU");
+    }
+    free(kept);
 }
 
 static void test_named_tokenizer_wins(void **state)
@@ -388,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_wrong_overrides),     cmocka_unit_test(test_paper_parameters),
         cmocka_unit_test(test_paper_operations),    cmocka_unit_test(test_clip_size),
         cmocka_unit_test(test_objective_fits),      cmocka_unit_test(test_builtins),
+        cmocka_unit_test(test_automatic_precision),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
