@@ -19,13 +19,14 @@ static const CliHelp help = {
     .summary = "vector search, ms",
     .usage = "[options]",
     .details =
-        "Writes a vector file of made vectors and its file of bytes to a new folder in $TMPDIR (1.5 kB a vector of 512 "
+        "Writes a vector file of made vectors and its file of bytes to a new folder in $TMPDIR (1.8 kB a vector of 512 "
         "numbers;\nremoved at the end) and asks for the 10 nearest. One JSON object a line, for 1 thread and for "
         "--threads, for one\nquery a call and for --batch: \"rows\", \"dim\", \"data\", \"batch\", \"threads\", "
-        "\"method\" (\"bytes\": left out by their\nbytes, scored from float16; \"float16\": all of them scored), "
-        "\"ms\" (median of the calls), \"recall_at_10\" (against a\nfloat loop over all rows), \"fine\" (float16 rows "
-        "scored a query), \"read_share\": bytes (or float16) of all rows a second, as a share of what the same\n"
-        "threads reach by only reading that file, \"kernels\". With --cells also an index of cells, and what looking\n"
+        "\"method\" (\"nibbles\", \"bytes\":\nleft out by these, scored from float16; \"float16\": all of them "
+        "scored), "
+        "\"ms\" (median of the calls), \"recall_at_10\"\n(against a float loop over all rows), \"fine\" (float16 rows "
+        "scored a query), \"read_share\": what is read of all rows\na second, as a share of what the same "
+        "threads reach by only reading that file, \"kernels\". With --cells also an\nindex of cells, and what looking "
         "into few of them finds (\"method\": \"cells\", \"probe\").",
     .example = "  vicha bench search --rows 1000000 --dim 512 --batch 64 --data clustered",
 };
@@ -173,7 +174,7 @@ static double recall(const Bench *b, const NearestAnswer *a, size_t batch)
     return of ? (double)found / (double)of : 0;
 }
 
-typedef enum { BY_BYTES, BY_FLOAT16, BY_CELLS } Method;
+typedef enum { BY_NIBBLES, BY_BYTES, BY_FLOAT16, BY_CELLS } Method;
 
 static bool measure(Bench *b, size_t batch, Method method, size_t probe, VcPool *pool, VcErr *err)
 {
@@ -185,7 +186,7 @@ static bool measure(Bench *b, size_t batch, Method method, size_t probe, VcPool 
                          .exact = method == BY_FLOAT16,
                          .probe = method == BY_CELLS ? probe : 0,
                          .pool = pool};
-    static const char *const names[] = {"bytes", "float16", "cells"};
+    static const char *const names[] = {"nibbles", "bytes", "float16", "cells"};
     NearestAnswer a;
     if (!nearest_find(b->nearest, &q, &a, err)) // pages
         return false;
@@ -201,8 +202,11 @@ static bool measure(Bench *b, size_t batch, Method method, size_t probe, VcPool 
         fine += (double)a.fine;
         nearest_answer_finish(&a);
     }
-    const double seconds = bench_median(&times), rate = method == BY_BYTES ? b->bytes_rate : b->fine_rate;
-    const double bytes = (double)b->o->rows * (double)b->dim * (method == BY_BYTES ? 1 : 2);
+    const double seconds = bench_median(&times), rate = method == BY_FLOAT16 ? b->fine_rate : b->bytes_rate;
+    const double row = method == BY_FLOAT16 ? 2 * (double)b->dim
+                       : method == BY_BYTES ? (double)b->dim
+                                            : (double)vectors_nibbles_width(b->dim) / 2 + 8; // scale and error
+    const double bytes = (double)b->o->rows * row;
     printf("{\"bench\": \"search\", \"rows\": %lld, \"dim\": %zu, \"data\": \"%s\", \"batch\": %zu, \"threads\": %zu, "
            "\"method\": \"%s\", ",
            (long long)b->o->rows, b->dim, b->o->data, batch, vc_pool_threads(pool), names[method]);
@@ -222,8 +226,8 @@ static bool measure_threads(Bench *b, size_t threads, VcErr *err)
 {
     VcPool *pool = vc_pool_create(threads);
     bool ok = read_rate(b->bytes_path, pool, &b->bytes_rate, err) && read_rate(b->path, pool, &b->fine_rate, err) &&
-              measure(b, 1, BY_BYTES, 0, pool, err) &&
-              (b->batch == 1 || measure(b, b->batch, BY_BYTES, 0, pool, err)) &&
+              measure(b, 1, BY_NIBBLES, 0, pool, err) &&
+              (b->batch == 1 || measure(b, b->batch, b->batch > COARSE_FEW ? BY_BYTES : BY_NIBBLES, 0, pool, err)) &&
               measure(b, 1, BY_FLOAT16, 0, pool, err);
     for (size_t probe = 1; ok && b->o->cells > 0 && probe <= (size_t)b->o->cells && probe <= 256; probe *= 4)
         ok = measure(b, 1, BY_CELLS, probe, pool, err);

@@ -6,8 +6,6 @@
 
 #include <math.h>
 
-enum { FEW = 4 }; // so many queries go through a block one by one
-
 // What rounding to float may add to a coarse cosine, its bound and a fine score together.
 static const float slack = 4e-6F;
 
@@ -19,9 +17,10 @@ void coarse_queries_create(CoarseQueries *q, size_t room, size_t dim, float leng
     *q = (CoarseQueries){.dim = dim, .width = width, .length = length, .room = room};
     q->unit = vc_alloc_aligned(room * dim, sizeof *q->unit);
     q->bytes = vc_alloc_aligned(room * width, 1);
-    q->panels = room > FEW ? vc_alloc_aligned(panels * NN_SCAN_LANES * width, 1) : NULL;
+    q->panels = room > COARSE_FEW ? vc_alloc_aligned(panels * NN_SCAN_LANES * width, 1) : NULL;
     q->scale = vc_alloc(room, sizeof *q->scale);
     q->blur = vc_alloc(room, sizeof *q->blur);
+    q->base = vc_alloc(room, sizeof *q->base);
     q->shift = vc_alloc(panels * NN_SCAN_LANES, sizeof *q->shift);
 }
 
@@ -32,6 +31,7 @@ void coarse_queries_destroy(CoarseQueries *q)
     free(q->panels);
     free(q->scale);
     free(q->blur);
+    free(q->base);
     free(q->shift);
     *q = (CoarseQueries){0};
 }
@@ -59,6 +59,7 @@ bool coarse_queries_set(CoarseQueries *q, const float *x, size_t count)
     memset(q->shift, 0, (count + NN_SCAN_LANES - 1) / NN_SCAN_LANES * NN_SCAN_LANES * sizeof *q->shift);
     for (size_t i = 0; i < count; i++) {
         float length;
+        q->base[i] = 0;
         if (!make_unit(q->unit + i * dim, x + i * dim, dim))
             return false;
         nn_scan_quantize(q->bytes + i * width, &q->scale[i], &q->blur[i], &length, q->unit + i * dim, dim);
@@ -139,16 +140,28 @@ static float kth_largest(float *x, size_t n, size_t k)
 }
 // NOLINTEND(clang-analyzer-core.UndefinedBinaryOperatorResult)
 
+// The `limit`-th highest lower or upper end; there are as many items.
+static float kth_end(const CoarsePick *p, bool upper)
+{
+    float stack[1024], *ends = p->count <= 1024 ? stack : vc_alloc(p->count, sizeof *ends);
+    for (size_t i = 0; i < p->count; i++)
+        ends[i] = upper ? p->items[i].high : p->items[i].low;
+    const float end = kth_largest(ends, p->count, p->limit - 1);
+    if (ends != stack)
+        free(ends);
+    return end;
+}
+
+float coarse_pick_promising(const CoarsePick *p)
+{
+    return p->count > p->limit ? kth_end(p, true) : -INFINITY;
+}
+
 void coarse_pick_prune(CoarsePick *p)
 {
     if (p->count > p->limit) {
-        float stack[1024], *low = p->count <= 1024 ? stack : vc_alloc(p->count, sizeof *low);
-        for (size_t i = 0; i < p->count; i++)
-            low[i] = p->items[i].low;
-        const float least = kth_largest(low, p->count, p->limit - 1);
+        const float least = kth_end(p, false);
         p->least = least > p->least ? least : p->least;
-        if (low != stack)
-            free(low);
     }
     size_t kept = 0;
     for (size_t i = 0; i < p->count; i++) {
@@ -209,7 +222,7 @@ void coarse_scratch_destroy(CoarseScratch *s)
 
 static void offer(CoarsePick *p, const CoarseBlock *b, const CoarseQueries *q, size_t query, size_t at, int32_t sum)
 {
-    const float score = (float)sum * b->scale[at] * q->scale[query];
+    const float score = (float)sum * b->scale[at] * q->scale[query] + q->base[query];
     const float bound = b->error[at] * (1 + q->blur[query]) + q->blur[query] * q->length + slack;
     coarse_pick_add(p, (CoarseItem){coarse_number(b, at), score - bound, score + bound});
 }
@@ -219,7 +232,7 @@ static void offer(CoarsePick *p, const CoarseBlock *b, const CoarseQueries *q, s
 static float threshold(const CoarseQueries *q, size_t query, const CoarsePick *p, float *gain)
 {
     *gain = (1 + q->blur[query]) / q->scale[query];
-    const float least = p->least - q->blur[query] * q->length - 2 * slack;
+    const float least = p->least - q->base[query] - q->blur[query] * q->length - 2 * slack;
     return least / q->scale[query];
 }
 
@@ -229,7 +242,12 @@ static void scan_one(const CoarseBlock *b, const CoarseQueries *q, size_t query,
     const NnScanKernels *k = nn_scan_kernels();
     float gain;
     const float least = threshold(q, query, p, &gain);
-    k->dots_i8(s->sums, b->rows + begin * b->width, b->width, count, q->bytes + query * q->width, b->width);
+    const int8_t *bytes = q->bytes + query * q->width;
+    if (b->nibbles) {
+        k->dots_i4(s->sums, b->nibbles + begin * b->width / 2, count, bytes, b->width);
+    } else {
+        k->dots_i8(s->sums, b->rows + begin * b->width, b->width, count, bytes, b->width);
+    }
     k->above_one(s->hits, s->sums, b->scale + begin, b->error + begin, count, gain, least);
     for (size_t w = 0; w < (count + 31) / 32; w++) {
         for (uint32_t bits = s->hits[w]; bits != 0; bits &= bits - 1) {
@@ -267,9 +285,10 @@ static void scan_panel(const CoarseBlock *b, const CoarseQueries *q, size_t from
 void coarse_scan(const CoarseBlock *b, const CoarseQueries *q, size_t from, size_t n, CoarsePick *picks,
                  const uint64_t *allowed, CoarseScratch *s)
 {
+    VC_ASSERT(!b->nibbles || n <= COARSE_FEW);
     for (size_t begin = 0; begin < b->count; begin += COARSE_ROWS) {
         const size_t count = b->count - begin < COARSE_ROWS ? b->count - begin : COARSE_ROWS;
-        if (b->rows && (n <= FEW || !q->panels)) {
+        if (b->nibbles || (b->rows && (n <= COARSE_FEW || !q->panels))) {
             for (size_t i = 0; i < n; i++)
                 scan_one(b, q, from + i, begin, count, &picks[i], allowed, s);
             continue;

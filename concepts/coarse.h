@@ -7,6 +7,11 @@
 // of the true one. A row whose upper end is below k lower ends is not among the best k. All others are picked and
 // scored finely from float16, so the answer is the float16 answer, to the last bit.
 //
+// Rows of nibbles are half as long, for few queries at once. They stand for rows without their mean, rotated
+// (concepts/rotation.h), as the queries must be; a query's product with the mean is its `base`. Their `error` is not
+// the length of what a row lost, which would leave little out, but what the product of that with a unit vector stays
+// below save with a chance of 10^-11 (concepts/vectors_i8.h).
+//
 // Threads: blocks and queries are only read; a pick and a scratch belong to one thread at a time.
 #pragma once
 
@@ -18,12 +23,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { COARSE_ROWS = 96 }; // rows between two looks at the thresholds: 48 KiB of 512 dimensions
+enum {
+    COARSE_ROWS = 96, // rows between two looks at the thresholds: 48 KiB of 512 dimensions
+    COARSE_FEW = 4,   // so many queries go through a block one by one
+};
 
-// Rows next to each other: as bytes, or turned (nn/kernels/scan.h), or both.
+// Rows next to each other: as nibbles alone, or as bytes, or turned (nn/kernels/scan.h), or both.
 typedef struct {
     const int8_t *rows;         // [count][width], NULL with `turned` alone
     const uint8_t *turned;      // [count][width] or NULL
+    const uint8_t *nibbles;     // [count][width / 2] or NULL
     const float *scale, *error; // [count]
     size_t count, width;
     uint32_t first;          // number of the first row, where they follow each other:
@@ -50,6 +59,7 @@ typedef struct {
     int8_t *bytes;       // [count][width]
     int8_t *panels;      // [(count + 31) / 32][width / 4][32][4]; NULL where there are few queries
     float *scale, *blur; // [count]
+    float *base;         // [count]: what is added to every coarse cosine, 0 unless the caller says more
     int32_t *shift;      // [count rounded up to 32]
     float length;        // as above: of the rows
     size_t room;         // queries there is memory for
@@ -77,6 +87,8 @@ typedef struct {
 void coarse_pick_begin(CoarsePick *p, size_t limit, float least);
 void coarse_pick_add(CoarsePick *p, CoarseItem item);
 void coarse_pick_prune(CoarsePick *p); // what cannot be among the best goes
+float coarse_pick_promising(
+    const CoarsePick *p); // the `limit`-th highest upper end; -INFINITY: there are no more items
 // Scores of all items are known: the best `limit` stay, in falling order, equal ones by rising row.
 void coarse_pick_sort(CoarsePick *p);
 void coarse_pick_finish(CoarsePick *p);
@@ -90,8 +102,8 @@ typedef struct {
 void coarse_scratch_create(CoarseScratch *s, size_t width);
 void coarse_scratch_destroy(CoarseScratch *s);
 
-// Offers the rows of a block to picks[0, n), which belong to the queries [from, from + n); from is a multiple of 32.
-// allowed: bit row % 64 of word row / 64; NULL: all.
+// Offers the rows of a block to picks[0, n), which belong to the queries [from, from + n); from is a multiple of 32. n
+// is at most COARSE_FEW for nibbles. allowed: bit row % 64 of word row / 64; NULL: all.
 void coarse_scan(const CoarseBlock *b, const CoarseQueries *q, size_t from, size_t n, CoarsePick *picks,
                  const uint64_t *allowed, CoarseScratch *s);
 

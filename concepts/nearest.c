@@ -79,13 +79,16 @@ uint64_t nearest_byte_rows(const Nearest *n)
 typedef struct {
     CoarsePick *picks; // [count] of one worker
     CoarseScratch scratch;
+    size_t settle[COARSE_FEW]; // items of a pick from which on the best get their scores
     uint64_t fine;
 } Worker;
 
 typedef struct {
     const Nearest *n;
     const NearestQuestion *q;
-    CoarseQueries queries;
+    CoarseQueries queries, rotated; // rotated: the same where they are few, for nibbles
+    float *turned;                  // [COARSE_FEW][rotated.dim]
+    bool nibbles;
     Worker *workers;
     uint64_t rows, bytes; // rows in all; the first `bytes` of them by bytes
     uint32_t *list;       // the allowed rows, where they are few
@@ -110,6 +113,38 @@ static void scan_fine(Search *s, Worker *w, uint64_t begin, size_t n)
     w->fine += n;
 }
 
+// Where its score is not known yet.
+static void score_item(const Search *s, Worker *w, size_t query, CoarseItem *item)
+{
+    if (item->low == item->high)
+        return;
+    item->low = item->high = coarse_score(&s->n->fine, item->row, s->queries.unit + query * s->queries.dim);
+    w->fine++;
+}
+
+// The scores of the most promising items leave many others out.
+static void settle(const Search *s, Worker *w, size_t query, CoarsePick *p)
+{
+    coarse_pick_prune(p);
+    const float promising = coarse_pick_promising(p);
+    for (size_t k = 0; promising > -INFINITY && k < p->count; k++) {
+        if (p->items[k].high >= promising)
+            score_item(s, w, query, &p->items[k]);
+    }
+    coarse_pick_prune(p);
+}
+
+// Thresholds that rise early keep the picks short: settled again when there are twice as many items.
+static void settle_more(const Search *s, Worker *w)
+{
+    for (size_t i = 0; i < s->queries.count; i++) {
+        if (w->picks[i].count >= w->settle[i]) {
+            settle(s, w, i, &w->picks[i]);
+            w->settle[i] = 2 * w->picks[i].count;
+        }
+    }
+}
+
 static bool any_allowed(const uint64_t *allowed, uint64_t begin, uint64_t end)
 {
     for (uint64_t i = begin / 64; allowed && i <= (end - 1) / 64; i++) {
@@ -129,8 +164,13 @@ static void scan_piece(void *ctx, size_t first, size_t last, size_t worker)
             continue;
         const uint64_t bytes = end < s->bytes ? end : s->bytes < begin ? begin : s->bytes;
         if (bytes > begin) {
-            const CoarseBlock b = vectors_bytes_block(s->n->bytes, begin, (size_t)(bytes - begin));
-            coarse_scan(&b, &s->queries, 0, s->queries.count, w->picks, s->q->allowed, &w->scratch);
+            const size_t n = (size_t)(bytes - begin);
+            const CoarseBlock b =
+                s->nibbles ? vectors_bytes_nibbles(s->n->bytes, begin, n) : vectors_bytes_block(s->n->bytes, begin, n);
+            coarse_scan(&b, s->nibbles ? &s->rotated : &s->queries, 0, s->queries.count, w->picks, s->q->allowed,
+                        &w->scratch);
+            if (s->nibbles)
+                settle_more(s, w);
         }
         for (uint64_t at = bytes; at < end; at += COARSE_SCORES)
             scan_fine(s, w, at, end - at < COARSE_SCORES ? (size_t)(end - at) : COARSE_SCORES);
@@ -163,7 +203,6 @@ static void scan_probes(void *ctx, size_t begin, size_t end, size_t worker)
     }
 }
 
-// Items whose score is not known yet get it.
 static void score_items(void *ctx, size_t begin, size_t end, size_t worker)
 {
     Search *s = ctx;
@@ -171,11 +210,7 @@ static void score_items(void *ctx, size_t begin, size_t end, size_t worker)
     for (size_t i = begin; i < end; i++) {
         while (i >= s->starts[query + 1])
             query++;
-        CoarseItem *item = &s->picks[query].items[i - s->starts[query]];
-        if (item->low == item->high)
-            continue;
-        item->low = item->high = coarse_score(&s->n->fine, item->row, s->queries.unit + query * s->queries.dim);
-        s->workers[worker].fine++;
+        score_item(s, &s->workers[worker], query, &s->picks[query].items[i - s->starts[query]]);
     }
 }
 
@@ -194,7 +229,7 @@ static void merge(Search *s, size_t threads)
             for (size_t k = 0; k < part->count; k++)
                 coarse_pick_add(p, part->items[k]);
         }
-        coarse_pick_prune(p);
+        settle(s, &s->workers[0], i, p);
         s->starts[i + 1] = s->starts[i] + p->count;
     }
     vc_parallel_for(s->q->pool, s->starts[count], 32, score_items, s);
@@ -212,10 +247,28 @@ static void keep_hits(const Search *s, NearestAnswer *answer, size_t from)
     }
 }
 
+// Few queries are bound by the memory that is read, many by the products: the nibbles' pay where rows go by once.
+static bool set_queries(Search *s, const float *x, size_t count)
+{
+    const size_t dim = s->queries.dim, wide = s->rotated.dim;
+    s->nibbles = s->bytes > 0 && count <= COARSE_FEW;
+    if (!coarse_queries_set(&s->queries, x, count))
+        return false;
+    for (size_t i = 0; s->nibbles && i < count; i++)
+        vectors_nibbles_query(s->turned + i * wide, s->queries.unit + i * dim, dim);
+    if (!s->nibbles)
+        return true;
+    const bool ok = coarse_queries_set(&s->rotated, s->turned, count);
+    for (size_t i = 0; i < count; i++)
+        s->rotated.base[i] = vectors_bytes_mean(s->n->bytes, s->queries.unit + i * dim);
+    return ok;
+}
+
 static void search_group(Search *s, NearestAnswer *answer, size_t from)
 {
     const size_t threads = vc_pool_threads(s->q->pool);
     for (size_t t = 0; t < threads; t++) {
+        memset(s->workers[t].settle, 0, sizeof s->workers[t].settle);
         for (size_t i = 0; i < s->queries.count; i++)
             coarse_pick_begin(&s->workers[t].picks[i], s->q->limit, s->q->least);
     }
@@ -253,8 +306,12 @@ static void list_allowed(Search *s, uint64_t n)
     }
 }
 
-static void begin_search(Search *s, size_t group, size_t threads)
+static void begin_search(Search *s, size_t group, size_t dim, size_t threads)
 {
+    const size_t wide = vectors_nibbles_width(dim);
+    coarse_queries_create(&s->queries, group, dim, 1.01F);
+    coarse_queries_create(&s->rotated, COARSE_FEW, wide, 1.25F); // nibbles are longer than the row: by 1 % mostly
+    s->turned = vc_alloc(COARSE_FEW * wide, sizeof *s->turned);
     s->workers = vc_calloc(threads, sizeof *s->workers);
     for (size_t t = 0; t < threads; t++) {
         s->workers[t].picks = vc_calloc(group, sizeof(CoarsePick));
@@ -279,7 +336,9 @@ static void end_search(Search *s, size_t group, size_t threads)
     free(s->starts);
     free(s->list);
     free(s->probes);
+    free(s->turned);
     coarse_queries_destroy(&s->queries);
+    coarse_queries_destroy(&s->rotated);
 }
 
 bool nearest_find(const Nearest *n, const NearestQuestion *q, NearestAnswer *answer, VcErr *err)
@@ -301,12 +360,11 @@ bool nearest_find(const Nearest *n, const NearestQuestion *q, NearestAnswer *ans
         s.probe = q->probe < cells_count(n->cells) ? q->probe : cells_count(n->cells);
         s.probes = vc_alloc(group * s.probe, sizeof *s.probes);
     }
-    coarse_queries_create(&s.queries, group, dim, 1.01F);
-    begin_search(&s, group, threads);
+    begin_search(&s, group, dim, threads);
     bool ok = true;
     for (size_t from = 0; ok && from < q->count; from += GROUP) {
         const size_t count = q->count - from < GROUP ? q->count - from : GROUP;
-        ok = coarse_queries_set(&s.queries, q->vectors + from * dim, count) ||
+        ok = set_queries(&s, q->vectors + from * dim, count) ||
              vc_fail(err, VC_ERR_USAGE, "a vector to search with is zero or not finite: it has no direction");
         if (ok)
             search_group(&s, answer, from);

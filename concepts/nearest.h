@@ -2,9 +2,10 @@
 // The rows of a vector file nearest to given vectors by cosine: the exact answer, at the speed of the memory.
 //
 // With a file of bytes beside the float16 one (concepts/vectors_i8.h) rows are left out by their bytes where a bound
-// proves that they cannot be in the answer; what remains is scored from float16. Without it, or with `exact`, float16
-// alone is read. The hits and the bits of their scores are the same both ways, for any number of threads, whatever
-// queries are asked together and on every processor.
+// proves that they cannot be in the answer, for few queries by their nibbles where that is certain save with a chance
+// of 10^-11 a hit; what remains is scored from float16. Without it, or with `exact`, float16 alone is read. The hits
+// and the bits of their scores are the same all ways, for any number of threads, whatever queries are asked together
+// and on every processor.
 //
 // Filters are applied first and never lower recall: few allowed rows are scored one by one, else all rows are scanned
 // and the bit is looked at.

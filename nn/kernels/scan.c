@@ -21,6 +21,23 @@ static void dots_i8_c(int32_t *out, const int8_t *rows, size_t stride, size_t co
     }
 }
 
+// The number i of a row of nibbles.
+static int nibble(const uint8_t *row, size_t i)
+{
+    const uint8_t two = row[i / NN_SCAN_NIBBLES * 64 + i % 64];
+    return i % NN_SCAN_NIBBLES < 64 ? two & 15 : two >> 4;
+}
+
+static void dots_i4_c(int32_t *out, const uint8_t *rows, size_t count, const int8_t *query, size_t width)
+{
+    for (size_t r = 0; r < count; r++) {
+        int32_t sum = 0;
+        for (size_t i = 0; i < width; i++)
+            sum += (2 * nibble(rows + r * width / 2, i) - 15) * query[i];
+        out[r] = sum;
+    }
+}
+
 static void turn_i8_c(uint8_t *to, const int8_t *rows, size_t stride, size_t count, size_t width)
 {
     for (size_t r = 0; r < count; r++) {
@@ -98,6 +115,7 @@ static void dots_f16_c(float *out, float *norms, const void *rows, size_t stride
 static const NnScanKernels reference = {
     .name = "c",
     .dots_i8 = dots_i8_c,
+    .dots_i4 = dots_i4_c,
     .turn_i8 = turn_i8_c,
     .tile_i8 = tile_i8_c,
     .above = above_c,
@@ -175,6 +193,32 @@ void nn_scan_quantize(int8_t *q, float *scale, float *error, float *length, cons
     *scale = step;
     *error = (float)(sqrt(errors) * 1.00001) + top * 1e-6F;
     *length = (float)(sqrt(lengths) * 1.00001);
+}
+
+void nn_scan_nibbles(uint8_t *row, float *scale, float *error, const float *x, size_t width)
+{
+    double square = 0;
+    for (size_t i = 0; i < width; i++)
+        square += (double)x[i] * x[i];
+    const float step = (float)(0.3352 * sqrt(square / (double)(width ? width : 1)));
+    *scale = *error = 0;
+    memset(row, 0, width / 2);
+    if (!(step > 1e-18F && step < 1e18F)) {
+        *scale = square != 0 ? NAN : 0;
+        return;
+    }
+    double product = 0, codes = 0; // of x and 2 u - 15; of 2 u - 15 and itself
+    for (size_t i = 0; i < width; i++) {
+        const float at = x[i] / step + 8;
+        const int u = at < 0 ? 0 : at >= 15 ? 15 : (int)at;
+        row[i / NN_SCAN_NIBBLES * 64 + i % 64] |= (uint8_t)(i % NN_SCAN_NIBBLES < 64 ? u : u << 4);
+        product += (double)x[i] * (2 * u - 15);
+        codes += (2 * u - 15) * (2 * u - 15);
+    }
+    // x (2 u - 15) is never negative, and positive somewhere.
+    const double s = square / product, rest = s * s * codes - square;
+    *scale = (float)s;
+    *error = (float)(sqrt(rest > 0 ? rest : 0) * 1.00001 + sqrt(square) * 1e-6);
 }
 
 int32_t nn_scan_pack(int8_t *panel, size_t lane, const int8_t *q, size_t width)

@@ -5,7 +5,10 @@
 //
 // A row of bytes stands for x ~ scale q, q in -127..127. `width` is the row's length in bytes, a multiple of 64; what
 // lies behind the vector's end is 0. Sums of products of bytes are whole numbers and exact up to width 65536.
-// "Turned" bytes are q + 128 as unsigned numbers: what the instructions for products of bytes take on their left.
+// A row of nibbles stands for x ~ scale (2 u - 15), u in 0..15, half as long again: `width` is then its count of
+// numbers, a multiple of NN_SCAN_NIBBLES. Of each 128 numbers, the first 64 are the low halves of 64 bytes, the others
+// the high ones. "Turned" bytes are q + 128 as unsigned numbers: what the instructions for products of bytes take on
+// their left.
 //
 // n, count and words may be 0; pointers need the alignment of their type only; nothing outside the given lengths is
 // read or written. Threads: any; a call is one thread's.
@@ -15,9 +18,10 @@
 #include <stdint.h>
 
 enum {
-    NN_SCAN_LANES = 32, // queries of a panel
-    NN_SCAN_STRIP = 12, // rows that a tile works on at once: counts that are multiples of it are fastest
-    NN_SCAN_ALIGN = 64, // rows of bytes are multiples of it
+    NN_SCAN_LANES = 32,    // queries of a panel
+    NN_SCAN_STRIP = 12,    // rows that a tile works on at once: counts that are multiples of it are fastest
+    NN_SCAN_ALIGN = 64,    // rows of bytes are multiples of it
+    NN_SCAN_NIBBLES = 128, // and rows of nibbles of so many numbers
 };
 
 typedef struct NnScanKernels {
@@ -25,6 +29,10 @@ typedef struct NnScanKernels {
 
     // out[r] = sum_i row[r][i] query[i], i < width; row r begins at rows + r * stride. Exact.
     void (*dots_i8)(int32_t *out, const int8_t *rows, size_t stride, size_t count, const int8_t *query, size_t width);
+
+    // out[r] = sum_i (2 u[r][i] - 15) query[i], i < width, of rows of nibbles; row r begins at rows + r * width / 2.
+    // Exact.
+    void (*dots_i4)(int32_t *out, const uint8_t *rows, size_t count, const int8_t *query, size_t width);
 
     // to[r][width] = rows[r] + 128. Exact.
     void (*turn_i8)(uint8_t *to, const int8_t *rows, size_t stride, size_t count, size_t width);
@@ -59,5 +67,9 @@ static inline size_t nn_scan_width(size_t n) // bytes of a row of n
 // x - scale q, *length at least that of scale q. A row of zeros has scale, error and length 0; one with a NaN or an
 // infinity scale NaN and q 0.
 void nn_scan_quantize(int8_t *q, float *scale, float *error, float *length, const float *x, size_t n);
+// x[width] ~ scale (2 u - 15): steps of a third of the root of the mean square, the best even ones for normal numbers
+// (Max 1960), and the scale that leaves x - scale (2 u - 15) at right angles to x. *error is at least the length of
+// that. Zeros and what is not finite as above.
+void nn_scan_nibbles(uint8_t *row, float *scale, float *error, const float *x, size_t width);
 // Query j of a panel: panel[i][lane] = q[4 i, 4 i + 4), width / 4 words. Returns 128 times the sum of q.
 int32_t nn_scan_pack(int8_t *panel, size_t lane, const int8_t *q, size_t width);

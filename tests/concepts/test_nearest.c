@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-// Vector search: by bytes and by float16 the same hits to the last bit, and those of a plain loop; filters, ties,
-// stale and damaged files of bytes.
+// Vector search: by nibbles, by bytes and by float16 the same hits to the last bit, and those of a plain loop; filters,
+// ties, stale and damaged files of bytes; the rotation.
 #include "concepts/nearest.h"
 
 #include "base/file.h"
 #include "base/rng.h"
 #include "concepts/cells.h"
+#include "concepts/rotation.h"
 #include "concepts/vectors_i8.h"
+#include "concepts/vectors_private.h"
 #include "nn/nn.h"
 #include "tests/support/test.h"
 
@@ -210,7 +212,17 @@ static void test_leaves_out(void **state)
     NearestAnswer a;
     assert_ok(nearest_find(f.nearest, &q, &a, err));
     assert_true(a.fine >= (uint64_t)QUERIES * 10 && a.fine < (uint64_t)QUERIES * ROWS / 20);
+    const uint64_t by_bytes = a.fine;
     nearest_answer_finish(&a);
+    uint64_t by_nibbles = 0;
+    for (size_t i = 0; i < QUERIES; i++) {
+        q.vectors = queries + i * DIM;
+        q.count = 1;
+        assert_ok(nearest_find(f.nearest, &q, &a, err));
+        by_nibbles += a.fine;
+        nearest_answer_finish(&a);
+    }
+    assert_true(by_nibbles > by_bytes && by_nibbles < (uint64_t)QUERIES * ROWS / 4);
     free(queries);
     close_fixture(&f);
 }
@@ -361,6 +373,11 @@ static void test_damage(void **state)
     assert_ok(vectors_bytes_open(&b, f.bytes, f.reader, err));
     assert_error(vectors_bytes_verify(b, err), "block 0");
     vectors_bytes_close(&b);
+    damage(f.bytes, 4096 + 5000);
+    damage(f.bytes, 4096 + 3 * (4096 * 128 + 4 * 4096) + 4096 * 64 + 2 * 4 * 4096 + 7); // the second block of nibbles
+    assert_ok(vectors_bytes_open(&b, f.bytes, f.reader, err));
+    assert_error(vectors_bytes_verify(b, err), "block 1 of nibbles");
+    vectors_bytes_close(&b);
     damage(f.bytes, -20); // an error of the last rows
     assert_error(vectors_bytes_open(&b, f.bytes, f.reader, err), "damaged");
     Nearest *n = NULL;
@@ -373,6 +390,64 @@ static void test_damage(void **state)
     assert_error(vectors_bytes_open(&b, f.bytes, f.reader, err), "size");
     assert_int_equal(truncate(f.bytes, 100), 0);
     assert_error(vectors_bytes_open(&b, f.bytes, f.reader, err), "too short");
+    close_fixture(&f);
+}
+
+// Products stay, one number is spread over all, and the errors of nibbles hold for queries of every kind.
+static void test_rotation(void **state)
+{
+    (void)state;
+    static const size_t widths[] = {1, 2, 3, 100, 128, 640, 768, 1024};
+    VcRng rng;
+    vc_rng_seed(&rng, 8);
+    for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++) {
+        float x[1024], y[1024], one[1024] = {0};
+        double before = 0, after = 0, size = 0, top = 0;
+        const size_t n = widths[w];
+        for (size_t i = 0; i < n; i++) {
+            x[i] = normal(&rng);
+            y[i] = x[i] + normal(&rng);
+            before += (double)x[i] * y[i];
+            size += (double)y[i] * y[i];
+        }
+        one[n / 2] = 1;
+        rotation_apply(x, n);
+        rotation_apply(y, n);
+        rotation_apply(one, n);
+        for (size_t i = 0; i < n; i++) {
+            after += (double)x[i] * y[i];
+            top = fabs(one[i]) > top ? fabs(one[i]) : top;
+        }
+        assert_close(after, before, 1e-5 * size);
+        assert_true(n < 100 || top < 5 / sqrt((double)n));
+    }
+    Fixture f;
+    VectorsBytes *bytes = NULL;
+    double worst = 0;
+    open_fixture(&f, OUTLIERS, ROWS);
+    assert_ok(vectors_bytes_open(&bytes, f.bytes, f.reader, err));
+    for (size_t r = 0; r < 500; r++) {
+        float x[DIM], query[DIM], turned[128];
+        int8_t q[128];
+        int32_t sum;
+        float scale, blur, length;
+        double cosine = 0;
+        vectors_reader_floats(f.reader, r, 1, x);
+        vectors_reader_floats(f.reader, r % 3 == 0 ? r : ROWS - r - 1, 1, query); // also the row itself
+        vectors_unit(x, DIM);
+        vectors_unit(query, DIM);
+        for (size_t i = 0; i < DIM; i++)
+            cosine += (double)x[i] * query[i];
+        vectors_nibbles_query(turned, query, DIM);
+        nn_scan_quantize(q, &scale, &blur, &length, turned, 128);
+        const CoarseBlock b = vectors_bytes_nibbles(bytes, r, 1);
+        nn_scan_kernels()->dots_i4(&sum, b.nibbles, 1, q, b.width);
+        const double off = fabs((double)sum * b.scale[0] * scale + vectors_bytes_mean(bytes, query) - cosine);
+        assert_true(off <= b.error[0] + 1.3 * (double)blur);
+        worst = off / b.error[0] > worst ? off / b.error[0] : worst;
+    }
+    assert_true(worst > 0.2 && worst < 0.9); // 7 deviations: the largest of 500 is near 3
+    vectors_bytes_close(&bytes);
     close_fixture(&f);
 }
 
@@ -456,9 +531,9 @@ static void test_cells(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers),     cmocka_unit_test(test_leaves_out),
-                                       cmocka_unit_test(test_filters),     cmocka_unit_test(test_same_bits),
-                                       cmocka_unit_test(test_bad_queries), cmocka_unit_test(test_stale),
-                                       cmocka_unit_test(test_damage),      cmocka_unit_test(test_cells)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answers),   cmocka_unit_test(test_leaves_out),  cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_same_bits), cmocka_unit_test(test_bad_queries), cmocka_unit_test(test_stale),
+        cmocka_unit_test(test_damage),    cmocka_unit_test(test_rotation),    cmocka_unit_test(test_cells)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

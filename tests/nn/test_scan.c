@@ -73,6 +73,24 @@ static bool check_dots_i8(Check *c)
     return ok;
 }
 
+static bool check_dots_i4(Check *c)
+{
+    bool ok = true;
+    for (size_t w = 0; w < COUNT(widths); w++) {
+        for (size_t n = 0; n < COUNT(counts); n++) {
+            const size_t width = widths[w] / NN_SCAN_NIBBLES * NN_SCAN_NIBBLES, count = counts[n];
+            Guard rows = bytes(c, count * width / 2), query = signed_bytes(c, width);
+            Guard got = guard_alloc(4 * count, c->at_end), want = guard_alloc(4 * count, c->at_end);
+            c->k->dots_i4((int32_t *)(void *)got.data, rows.data, count, (int8_t *)query.data, width);
+            c->ref->dots_i4((int32_t *)(void *)want.data, rows.data, count, (int8_t *)query.data, width);
+            ok = same(&got, &want) && ok;
+            guard_free(&rows);
+            guard_free(&query);
+        }
+    }
+    return ok;
+}
+
 static bool check_turn(Check *c)
 {
     bool ok = true;
@@ -177,11 +195,8 @@ static bool check_dots_f16(Check *c)
 static const struct {
     const char *name;
     bool (*check)(Check *);
-} entries[] = {{"dots_i8", check_dots_i8},
-               {"turn_i8", check_turn},
-               {"tile_i8", check_tile},
-               {"above", check_above},
-               {"dots_f16", check_dots_f16}};
+} entries[] = {{"dots_i8", check_dots_i8}, {"dots_i4", check_dots_i4}, {"turn_i8", check_turn},
+               {"tile_i8", check_tile},    {"above", check_above},     {"dots_f16", check_dots_f16}};
 
 static bool agrees(size_t entry, const NnScanKernels *k)
 {
@@ -235,8 +250,8 @@ static void test_finds_broken(void **state)
     k.dots_i8 = dots_broken;
     assert_false(agrees(0, &k));
     k.dots_f16 = f16_broken;
-    assert_false(agrees(4, &k));
-    assert_true(agrees(2, &k));
+    assert_false(agrees(5, &k));
+    assert_true(agrees(3, &k));
 }
 
 // The reference against plain arithmetic.
@@ -342,10 +357,51 @@ static void test_quantize(void **state)
     }
 }
 
+// Nibbles, read through their product with unit queries, stand for the row as well as promised.
+static void test_nibbles(void **state)
+{
+    (void)state;
+    enum { WIDTH = 256 };
+    VcRng rng;
+    vc_rng_seed(&rng, 6);
+    float x[WIDTH] = {0}, scale, error;
+    uint8_t row[WIDTH / 2];
+    int8_t query[WIDTH] = {0};
+    for (int turn = 0; turn < 50; turn++) {
+        double square = 0, product = 0, rest = 0;
+        for (size_t i = 0; i < WIDTH; i++) {
+            x[i] = (float)vc_rng_normal(&rng) * (turn == 7 && i == 3 ? 100.0F : 0.1F);
+            square += (double)x[i] * x[i];
+        }
+        nn_scan_nibbles(row, &scale, &error, x, WIDTH);
+        for (size_t i = 0; i < WIDTH; i++) {
+            int32_t twice;
+            query[i] = 2;
+            nn_scan_kernels_reference()->dots_i4(&twice, row, 1, query, WIDTH);
+            query[i] = 0;
+            const double near = (double)scale * twice / 2;
+            assert_true(abs(twice / 2) <= 15 && twice / 2 % 2 != 0);
+            rest += (x[i] - near) * (x[i] - near);
+            product += (x[i] - near) * x[i];
+        }
+        assert_true(error >= sqrt(rest) && error <= sqrt(rest) * 1.001 + 1e-5 * sqrt(square));
+        assert_close(product / square, 0, 1e-6); // at right angles
+        assert_true(turn == 7 || error < 0.16 * sqrt(square));
+    }
+    memset(x, 0, sizeof x);
+    nn_scan_nibbles(row, &scale, &error, x, WIDTH);
+    assert_true(scale == 0 && error == 0);
+    for (int turn = 0; turn < 3; turn++) {
+        x[9] = turn == 0 ? NAN : turn == 1 ? INFINITY : 1e30F;
+        nn_scan_nibbles(row, &scale, &error, x, WIDTH);
+        assert_true(isnan(scale));
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_finds_broken),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels),    cmocka_unit_test(test_finds_broken),
                                        cmocka_unit_test(test_reference), cmocka_unit_test(test_pack),
-                                       cmocka_unit_test(test_quantize)};
+                                       cmocka_unit_test(test_quantize),  cmocka_unit_test(test_nibbles)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
