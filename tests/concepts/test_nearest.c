@@ -416,7 +416,7 @@ static void test_rotation(void **state)
         rotation_apply(one, n);
         for (size_t i = 0; i < n; i++) {
             after += (double)x[i] * y[i];
-            top = fabs(one[i]) > top ? fabs(one[i]) : top;
+            top = fmax(top, (double)fabsf(one[i]));
         }
         assert_close(after, before, 1e-5 * size);
         assert_true(n < 100 || top < 5 / sqrt((double)n));
