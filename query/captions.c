@@ -65,6 +65,15 @@ static bool read_map(QueryEngine *engine, CaptionMap *map, VcErr *err)
     return ok;
 }
 
+bool query_warm_captions(QueryEngine *engine, VcErr *err)
+{
+    int64_t captions;
+    if (engine->state.captions.tried || !engine->state.captions_indexed)
+        return true;
+    return vc_db_int(engine->ws.db, "SELECT max(caption_id) FROM caption", 0, &captions, err) &&
+           (captions < MAP_FROM || read_map(engine, &engine->state.captions, err));
+}
+
 bool query_caption_map(QueryEngine *engine, const char *words, const CaptionMap **out, VcErr *err)
 {
     CaptionMap *map = &engine->state.captions;

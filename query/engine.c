@@ -530,6 +530,15 @@ bool query_select(QueryEngine *engine, const QueryFilter *filter, int64_t **ids,
     return ok;
 }
 
+bool query_engine_warm(QueryEngine *engine, VcErr *err)
+{
+    if (!vc_db_exec(engine->ws.db, "BEGIN", err))
+        return false;
+    const bool ok = refresh(engine, err) && query_need_rows(engine, err) && query_warm_captions(engine, err);
+    vc_db_rollback(engine->ws.db);
+    return ok;
+}
+
 bool query_concept_scores(QueryEngine *engine, int64_t concept_id, double *low, double *high, int64_t *counts, size_t n,
                           VcErr *err)
 {

@@ -36,7 +36,10 @@ typedef struct QueryEngine QueryEngine;
 bool query_engine_open(QueryEngine **out, const char *dir, VcPool *pool, VcErr *err);
 // Another engine over the same workspace, for another thread: they map the posting lists once.
 bool query_engine_open_beside(QueryEngine **out, QueryEngine *first, VcErr *err);
-void query_engine_close(QueryEngine **engine);            // NULL allowed; clears
+void query_engine_close(QueryEngine **engine); // NULL allowed; clears
+// Reads now what the first questions would wait for: .1 s for 1,000,000 images and 4 bytes a caption. Again after the
+// database has changed, the next question does.
+bool query_engine_warm(QueryEngine *engine, VcErr *err);
 VcWorkspace *query_engine_workspace(QueryEngine *engine); // the engine's own read-only connection, borrowed
 
 typedef struct {

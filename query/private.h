@@ -163,6 +163,7 @@ bool query_allowed_with_concepts(Question *q, RowSet *out, bool *all);
 void query_captions_finish(EngineState *state);
 int64_t query_caption_image(const CaptionMap *map, int64_t caption_id); // -1: there is no such caption
 bool query_count_captions(QueryEngine *engine, const char *words, int64_t most, int64_t *count, VcErr *err);
+bool query_warm_captions(QueryEngine *engine, VcErr *err); // reads the map where it may pay
 // *out is NULL where so few match that it does not pay, or there are too many captions.
 bool query_caption_map(QueryEngine *engine, const char *words, const CaptionMap **out, VcErr *err);
 // Of the first of filter.captions. Borrowed until the next call.

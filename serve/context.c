@@ -17,7 +17,8 @@ static bool open_workers(ServeContext *ctx, VcErr *err)
         QueryEngine **engine = &ctx->workers[i].engine;
         const bool opened = i == 0 ? query_engine_open(engine, ctx->workspace, NULL, err)
                                    : query_engine_open_beside(engine, ctx->workers[0].engine, err);
-        if (!opened || !vc_db_exec(query_engine_workspace(ctx->workers[i].engine)->db, pragmas, err))
+        if (!opened || !vc_db_exec(query_engine_workspace(*engine)->db, pragmas, err) ||
+            !query_engine_warm(*engine, err))
             return false;
     }
     return true;
