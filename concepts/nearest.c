@@ -87,7 +87,7 @@ typedef struct {
     const Nearest *n;
     const NearestQuestion *q;
     CoarseQueries queries, rotated; // rotated: the same where they are few, for nibbles
-    float *turned;                  // [COARSE_FEW][rotated.dim]
+    float *rotated_units;           // [COARSE_FEW][rotated.dim]
     bool nibbles;
     Worker *workers;
     uint64_t rows, bytes; // rows in all; the first `bytes` of them by bytes
@@ -247,18 +247,18 @@ static void keep_hits(const Search *s, NearestAnswer *answer, size_t from)
     }
 }
 
-// Few queries are bound by the memory that is read, many by the products: the nibbles' pay where rows go by once.
+// Few queries are bound by the memory that the rows take, many by the products: few go by nibbles.
 static bool set_queries(Search *s, const float *x, size_t count)
 {
     const size_t dim = s->queries.dim, wide = s->rotated.dim;
     s->nibbles = s->bytes > 0 && count <= COARSE_FEW;
     if (!coarse_queries_set(&s->queries, x, count))
         return false;
-    for (size_t i = 0; s->nibbles && i < count; i++)
-        vectors_nibbles_query(s->turned + i * wide, s->queries.unit + i * dim, dim);
     if (!s->nibbles)
         return true;
-    const bool ok = coarse_queries_set(&s->rotated, s->turned, count);
+    for (size_t i = 0; i < count; i++)
+        vectors_nibbles_query(s->rotated_units + i * wide, s->queries.unit + i * dim, dim);
+    const bool ok = coarse_queries_set(&s->rotated, s->rotated_units, count);
     for (size_t i = 0; i < count; i++)
         s->rotated.base[i] = vectors_bytes_mean(s->n->bytes, s->queries.unit + i * dim);
     return ok;
@@ -311,7 +311,7 @@ static void begin_search(Search *s, size_t group, size_t dim, size_t threads)
     const size_t wide = vectors_nibbles_width(dim);
     coarse_queries_create(&s->queries, group, dim, 1.01F);
     coarse_queries_create(&s->rotated, COARSE_FEW, wide, 1.25F); // nibbles are longer than the row: by 1 % mostly
-    s->turned = vc_alloc(COARSE_FEW * wide, sizeof *s->turned);
+    s->rotated_units = vc_alloc(COARSE_FEW * wide, sizeof *s->rotated_units);
     s->workers = vc_calloc(threads, sizeof *s->workers);
     for (size_t t = 0; t < threads; t++) {
         s->workers[t].picks = vc_calloc(group, sizeof(CoarsePick));
@@ -336,7 +336,7 @@ static void end_search(Search *s, size_t group, size_t threads)
     free(s->starts);
     free(s->list);
     free(s->probes);
-    free(s->turned);
+    free(s->rotated_units);
     coarse_queries_destroy(&s->queries);
     coarse_queries_destroy(&s->rotated);
 }
