@@ -23,7 +23,9 @@ test: all
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs
 	@sed -n 's/^.*SKIP: /skipped: /p' $(BUILD)/meson-logs/testlog.txt | sort -u
 
-demo: all
+# Without the tests, which take longer to build than the program.
+demo: setup $(BUILD)/build.ninja
+	@ninja -C $(BUILD) $(if $(V),-v,--quiet) cli/vicha demo/vicha-scenes
 	@sh demo/run.sh $(BUILD) $(DEMO_OUT)
 
 # What each part of the objective does in a fixed time: 15 runs of RESULTS_MINUTES each, into docs/RESULTS.md.

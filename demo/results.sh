@@ -4,7 +4,7 @@
 # Draws a part C of 24,000 scenes, whose concepts the demonstration's CLIP mines (`make demo` first): part B, with 1,500, would
 # be learned by heart long before the time is over. Trains ALBEF, ALBEF with concepts, with HITC, with MIM, and with all
 # three on it, each from SEEDS (3) seeds for MINUTES (10), and writes the table with mean and spread to FILE
-# (docs/RESULTS.md) and curves to DEMO_OUT/results. The time is turned into steps by the processor time of two short runs
+# (docs/RESULTS.md) and the curves of the first seed beside it. The time is turned into steps by the processor time of two short runs
 # of each variant, so that a run depends on the recipe alone, not on what else the machine does: the runs then go side by
 # side with one thread each, which gives the same bits in two thirds of the time, and can be stopped and gone on with by the
 # same command.
@@ -134,18 +134,16 @@ curves=''
 for variant in $variants; do
     curves="$curves $runs/$variant-1"
 done
-# shellcheck disable=SC2086
-"$vicha" train --plot $curves --out "$runs/losses.svg" >/dev/null
-# shellcheck disable=SC2086
-"$vicha" train --plot $curves --metric t2i_r10 --out "$runs/recall.svg" >/dev/null
-
 first=$runs/albef-1
 batch=$(sed -n 's/.*"batch": *\([0-9]*\).*/\1/p' "$first/recipe.json" | head -n 1)
-mkdir -p "$(dirname "$file")"
+folder=$(dirname "$file")
+mkdir -p "$folder"
+# shellcheck disable=SC2086
+"$vicha" train --plot $curves --metric t2i_r10 --out "$folder/results-recall.svg" >/dev/null
 {
     echo "# Results"
     echo
-    echo "Made by \`sh demo/results.sh $build $out $minutes $seeds\`; do not edit. Each variant trained for $minutes minutes"
+    echo "Made by \`make results\`; do not edit. Each variant trained for $minutes minutes"
     echo "of $threads cores (as many steps as that gives it) from $seeds seeds on $count drawn scenes (part C), of which a tenth is held out;"
     echo "mean ± standard deviation over the seeds at the last step. Recall in percent among $(field eval_count "$first/metrics.jsonl")"
     echo "held-out pairs, by the contrastive features alone; a random order reaches $(field chance_r1 "$first/metrics.jsonl")"
@@ -162,8 +160,10 @@ mkdir -p "$(dirname "$file")"
             "$(cell eval_loss $variant %.3f) |"
     done
     against_time "Mean recall" mean_recall
+    echo
+    echo "![Recall at 10, text to image, against the step; first seed](results-recall.svg)"
     for loss in itc hitc itm mlm mim; do
-        against_time "Training loss: $(echo $loss | tr a-z A-Z)" loss_$loss
+        against_time "Training loss: $(echo $loss | tr "[:lower:]" "[:upper:]")" loss_$loss
     done
     echo
     echo "The contrastive losses rise while the teachers' soft targets come in, over the first epoch."
@@ -174,4 +174,4 @@ mkdir -p "$(dirname "$file")"
     echo "a difference within two deviations of $seeds seeds is none."
 } >"$file.tmp"
 mv "$file.tmp" "$file"
-echo "results: $file; curves in $runs" >&2
+echo "results: $file" >&2
