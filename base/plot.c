@@ -66,30 +66,10 @@ static double place_y(const Axis *axis, double y)
     return HEIGHT - BOTTOM - (y - axis->low) / (axis->high - axis->low) * (HEIGHT - TOP - BOTTOM);
 }
 
-static void put_escaped(VcStr *out, const char *text)
-{
-    for (; *text; text++) {
-        switch (*text) {
-        case '<':
-            vc_str_put(out, "&lt;");
-            break;
-        case '>':
-            vc_str_put(out, "&gt;");
-            break;
-        case '&':
-            vc_str_put(out, "&amp;");
-            break;
-        default:
-            if ((unsigned char)*text >= 32) // control characters are not XML
-                vc_str_putc(out, *text);
-        }
-    }
-}
-
 static void put_text(VcStr *out, double x, double y, const char *attributes, const char *text)
 {
     vc_str_putf(out, "<text x=\"%.1f\" y=\"%.1f\" %s>", x, y, attributes);
-    put_escaped(out, text);
+    vc_str_put_html(out, text);
     vc_str_put(out, "</text>\n");
 }
 

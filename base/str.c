@@ -291,6 +291,28 @@ bool vc_parse_bytes(const char *s, uint64_t *out)
     return false;
 }
 
+void vc_str_put_html(VcStr *out, const char *text)
+{
+    for (const char *c = text ? text : ""; *c; c++) {
+        switch (*c) {
+        case '<':
+            vc_str_put(out, "&lt;");
+            break;
+        case '>':
+            vc_str_put(out, "&gt;");
+            break;
+        case '&':
+            vc_str_put(out, "&amp;");
+            break;
+        case '"':
+            vc_str_put(out, "&quot;");
+            break;
+        default:
+            vc_str_putc(out, (char)((unsigned char)*c < 32 ? ' ' : *c));
+        }
+    }
+}
+
 void vc_str_put_csv(VcStr *out, const char *text)
 {
     if (!strpbrk(text, ",\"\r\n")) {

@@ -25,6 +25,9 @@ const char *vc_str_get(const VcStr *s); // never NULL
 // Bytes that are not UTF-8 become U+FFFD.
 void vc_str_put_json(VcStr *s, const char *text, size_t n, bool ascii);
 
+// Appends `text` as content of an element or a quoted attribute of HTML and XML. Control characters, which XML has not,
+// become spaces. NULL: nothing.
+void vc_str_put_html(VcStr *out, const char *text);
 // Appends `text` as a CSV field: quoted where it must be (RFC 4180).
 void vc_str_put_csv(VcStr *out, const char *text);
 

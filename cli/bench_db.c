@@ -7,11 +7,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "cli/bench_folder.h"
 #include "cli/commands.h"
 #include "query/query.h"
 
 #include <math.h>
-#include <unistd.h>
 
 static const CliHelp help = {
     .name = "bench db",
@@ -277,24 +277,6 @@ static bool ask_all(const Choice *c, const char *dir, VcErr *err)
     return ok;
 }
 
-static void remove_made(const char *dir)
-{
-    VcFileList files = {0};
-    VcErr ignored;
-    if (vc_list_files(&files, dir, &ignored)) {
-        for (size_t i = 0; i < files.count; i++) {
-            char *path = vc_path_join(dir, files.paths[i]);
-            unlink(path);
-            free(path);
-        }
-        vc_file_list_finish(&files);
-    }
-    char *vectors = vc_path_join(dir, "vectors");
-    rmdir(vectors);
-    free(vectors);
-    rmdir(dir);
-}
-
 int bench_db(int argc, char **argv)
 {
     Choice c = {.images = 100000, .concepts = 10000, .rounds = 15};
@@ -311,21 +293,16 @@ int bench_db(int argc, char **argv)
         return cli_error(&err);
     if (shown)
         return CLI_OK;
-    VcStr dir = {0};
-    const char *tmp = getenv("TMPDIR");
-    vc_str_putf(&dir, "%s/vicha-bench-db-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    bool ok = ctx.argc == 0 || vc_fail(&err, VC_ERR_USAGE, "unexpected argument '%s'", ctx.argv[0]);
-    if (ok && !c.dir)
-        ok = mkdtemp(dir.data) || vc_fail_errno(&err, "cannot make a folder '%s'", dir.data);
-    const char *at = c.dir ? c.dir : dir.data;
-    char *db = vc_path_join(at, "vicha.db");
+    char *made = NULL;
+    bool ok = (ctx.argc == 0 || vc_fail(&err, VC_ERR_USAGE, "unexpected argument '%s'", ctx.argv[0])) &&
+              (c.dir || (made = bench_folder_make(&err)));
     if (ok) {
+        const char *at = c.dir ? c.dir : made;
+        char *db = vc_path_join(at, "vicha.db");
         ok = (vc_exists(db) || make(&c, at, &err)) && ask_all(&c, at, &err);
-        if (!c.dir)
-            remove_made(at);
+        free(db);
     }
-    free(db);
-    vc_str_finish(&dir);
+    bench_folder_remove(&made);
     cli_context_finish(&ctx);
     return ok ? CLI_OK : cli_error(&err);
 }

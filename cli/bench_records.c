@@ -6,12 +6,12 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "cli/bench_folder.h"
 #include "cli/commands.h"
 #include "index/index.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static const CliHelp help = {
     .name = "bench records",
@@ -142,21 +142,6 @@ static bool measure(const char *dir, bool shuffled, bool crc, VcErr *err)
     return ok;
 }
 
-static void remove_made(const char *dir)
-{
-    VcFileList files = {0};
-    VcErr ignored;
-    if (vc_list_files(&files, dir, &ignored)) {
-        for (size_t i = 0; i < files.count; i++) {
-            char *path = vc_path_join(dir, files.paths[i]);
-            unlink(path);
-            free(path);
-        }
-    }
-    vc_file_list_finish(&files);
-    rmdir(dir);
-}
-
 int bench_records(int argc, char **argv)
 {
     int64_t records = 20000, image_bytes = 10000;
@@ -172,20 +157,12 @@ int bench_records(int argc, char **argv)
         return cli_error(&err);
     bool ok = true;
     if (!shown) {
-        const char *base = getenv("TMPDIR");
-        VcStr made = {0};
-        const char *dir = ctx.argc > 0 ? ctx.argv[0] : NULL;
-        if (dir == NULL) {
-            vc_str_putf(&made, "%s/vicha-bench-XXXXXX", base != NULL && *base != 0 ? base : "/tmp");
-            ok = mkdtemp(made.data) != NULL || vc_fail_errno(&err, "cannot make a folder like '%s'", made.data);
-            dir = made.data;
-            ok = ok && make_set(dir, records, image_bytes, &err);
-        }
+        char *made = NULL;
+        if (ctx.argc == 0)
+            ok = (made = bench_folder_make(&err)) && make_set(made, records, image_bytes, &err);
         for (int k = 0; k < 4 && ok; k++)
-            ok = measure(dir, k >= 2, k % 2 == 1, &err);
-        if (made.len > 0)
-            remove_made(made.data);
-        vc_str_finish(&made);
+            ok = measure(made ? made : ctx.argv[0], k >= 2, k % 2 == 1, &err);
+        bench_folder_remove(&made);
     }
     cli_context_finish(&ctx);
     return ok ? CLI_OK : cli_error(&err);

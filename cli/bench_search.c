@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/str.h"
+#include "cli/bench_folder.h"
 #include "cli/bench_vectors.h"
 #include "cli/commands.h"
 #include "cli/machine.h"
@@ -12,7 +12,6 @@
 #include "nn/nn.h"
 
 #include <math.h>
-#include <unistd.h>
 
 static const CliHelp help = {
     .name = "bench search",
@@ -43,7 +42,7 @@ enum { K = 10 };
 typedef struct {
     const Options *o;
     size_t batch, dim;
-    char *folder, *path, *bytes_path, *cells_path;
+    char *path, *bytes_path, *cells_path;
     VectorsReader *reader;
     Nearest *nearest;
     float *queries; // [batch][dim]
@@ -235,39 +234,13 @@ static bool measure_threads(Bench *b, size_t threads, VcErr *err)
     return ok;
 }
 
-static void remove_files(const Bench *b)
-{
-    static const char *const files[] = {"image-bench.f16", "image-bench.f16.crc", "image-bench.i8",
-                                        "image-bench.i8.crc", "image-bench.ivf"};
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char *path = vc_path_join(b->folder, files[i]);
-        unlink(path);
-        free(path);
-    }
-    rmdir(b->folder);
-}
-
-// --keep, or a new one in $TMPDIR.
-static bool make_folder(VcStr *folder, const char *keep, VcErr *err)
-{
-    const char *base = getenv("TMPDIR");
-    if (keep) {
-        vc_str_put(folder, keep);
-        return vc_make_dirs(keep, err);
-    }
-    vc_str_putf(folder, "%s/vicha-bench-XXXXXX", base && *base ? base : "/tmp");
-    return mkdtemp(folder->data) || vc_fail_errno(err, "cannot make a folder like '%s'", folder->data);
-}
-
 static bool run(const Options *o, size_t threads, VcErr *err)
 {
-    VcStr folder = {0};
-    if (!make_folder(&folder, o->keep, err)) {
-        vc_str_finish(&folder);
+    char *made = NULL;
+    if (o->keep ? !vc_make_dirs(o->keep, err) : !(made = bench_folder_make(err)))
         return false;
-    }
-    Bench b = {.o = o, .batch = (size_t)o->batch, .dim = (size_t)o->dim, .folder = folder.data};
-    b.path = vc_path_join(b.folder, "image-bench.f16");
+    Bench b = {.o = o, .batch = (size_t)o->batch, .dim = (size_t)o->dim};
+    b.path = vc_path_join(made ? made : o->keep, "image-bench.f16");
     b.bytes_path = vectors_bytes_path(b.path);
     b.cells_path = cells_path(b.path);
     b.sample = b.batch < 16 ? b.batch : 16;
@@ -285,15 +258,13 @@ static bool run(const Options *o, size_t threads, VcErr *err)
     nearest_close(&b.nearest);
     vectors_reader_close(&b.reader);
     vc_pool_destroy(&pool);
-    if (!o->keep)
-        remove_files(&b);
+    bench_folder_remove(&made);
     free(b.path);
     free(b.bytes_path);
     free(b.cells_path);
     free(b.queries);
     free(b.want);
     free(b.least);
-    vc_str_finish(&folder);
     return ok;
 }
 

@@ -133,28 +133,6 @@ static void print_table(FILE *out, const QueryPage *page, const CliHitsStyle *st
 
 // --- HTML ------------------------------------------------------------------------------------------------------------
 
-static void put_html(VcStr *out, const char *text)
-{
-    for (; *text; text++) {
-        switch (*text) {
-        case '&':
-            vc_str_put(out, "&amp;");
-            break;
-        case '<':
-            vc_str_put(out, "&lt;");
-            break;
-        case '>':
-            vc_str_put(out, "&gt;");
-            break;
-        case '"':
-            vc_str_put(out, "&quot;");
-            break;
-        default:
-            vc_str_putc(out, *text);
-        }
-    }
-}
-
 static void put_picture(VcStr *out, const QueryHit *h, const CliHitsStyle *style)
 {
     enum { SIDE = 256 };
@@ -180,11 +158,11 @@ static void put_figure(VcStr *out, const QueryPage *page, const QueryHit *h, siz
     if (is_scored(page))
         vc_str_putf(out, " &middot; %.3f", h->score);
     vc_str_put(out, "<p>");
-    put_html(out, text_of(h->caption));
+    vc_str_put_html(out, text_of(h->caption));
     vc_str_put(out, "</p><p class=concepts>");
     for (size_t i = 0; i < h->concept_count; i++) {
         vc_str_put(out, "<span>");
-        put_html(out, h->concepts[i].text);
+        vc_str_put_html(out, h->concepts[i].text);
         vc_str_putf(out, " <i>%.2f</i></span> ", h->concepts[i].score);
     }
     vc_str_put(out, "</p><p class=key>");
@@ -192,10 +170,10 @@ static void put_figure(VcStr *out, const QueryPage *page, const QueryHit *h, siz
     bool link = vc_has_prefix(h->uri, "http://") || vc_has_prefix(h->uri, "https://");
     if (link) {
         vc_str_put(out, "<a rel=noreferrer href=\"");
-        put_html(out, h->uri);
+        vc_str_put_html(out, h->uri);
         vc_str_put(out, "\">");
     }
-    put_html(out, h->key);
+    vc_str_put_html(out, h->key);
     vc_str_put(out, link ? "</a></p>" : "</p>");
     vc_str_put(out, "</figcaption></figure>\n");
 }
@@ -207,7 +185,7 @@ static void print_html(FILE *out, const QueryPage *page, const CliHitsStyle *sty
                       "<meta name=viewport content=\"width=device-width\">"
                       "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; img-src data:; style-src "
                       "'unsafe-inline'\"><title>");
-    put_html(&text, style->title);
+    vc_str_put_html(&text, style->title);
     vc_str_put(&text,
                "</title><style>body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem;background:#fff;color:#222}"
                "main{display:grid;grid-template-columns:repeat(auto-fill,minmax(16rem,1fr));gap:1rem}"
@@ -219,7 +197,7 @@ static void print_html(FILE *out, const QueryPage *page, const CliHitsStyle *sty
                "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}figure{border-color:#444}"
                "img,.none{background:#222}.key,.concepts i{color:#aaa}.concepts span{background:#2a2a40}"
                "a{color:#9cf}}</style></head><body><h1>");
-    put_html(&text, style->title);
+    vc_str_put_html(&text, style->title);
     vc_str_putf(&text, "</h1><p>%zu of %s%lld images</p><main>\n", page->count, page->matched_exact ? "" : "at least ",
                 (long long)page->matched);
     for (size_t i = 0; i < page->count; i++) {

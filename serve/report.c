@@ -51,13 +51,13 @@ static void put_head(VcStr *out, const char *dir, const WorkspaceStats *s)
     strftime(day, sizeof day, "%Y-%m-%d %H:%M UTC", gmtime_r(&now, &parts));
     vc_str_put(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
                     "content=\"width=device-width,initial-scale=1\"><title>");
-    report_text(out, vc_path_base(path));
+    vc_str_put_html(out, vc_path_base(path));
     vc_str_put(out, " · vicha</title>\n");
     vc_str_put(out, style);
     vc_str_put(out, "</head><body><h1>");
-    report_text(out, vc_path_base(path));
+    vc_str_put_html(out, vc_path_base(path));
     vc_str_put(out, "</h1><p class=\"soft\">");
-    report_text(out, path);
+    vc_str_put_html(out, path);
     vc_str_putf(out, " · %s · vicha " VICHA_VERSION "</p>\n<div class=\"tiles\">", day);
     put_tile(out, s->images, "images listed");
     put_tile(out, s->stored, "stored");
@@ -68,7 +68,7 @@ static void put_head(VcStr *out, const char *dir, const WorkspaceStats *s)
     vc_str_put(out, "</div>\n");
     if (s->model) {
         vc_str_put(out, "<p>Vectors by <strong>");
-        report_text(out, s->model);
+        vc_str_put_html(out, s->model);
         vc_str_put(out, "</strong></p>\n");
     }
     free(whole);
@@ -151,7 +151,7 @@ static bool put_concept_pictures(VcStr *out, VcWorkspace *ws, size_t pictures, V
     while (ok && (ok = vc_stmt_step(stmt, &row, err)) && row) {
         vc_str_put(out, first ? "<h2>Best images of frequent concepts</h2>\n<h3>" : "<h3>");
         first = false;
-        report_text(out, vc_column_text(stmt, 1));
+        vc_str_put_html(out, vc_column_text(stmt, 1));
         vc_str_put(out, " <span class=\"soft\">");
         report_number(out, vc_column_int(stmt, 2));
         vc_str_put(out, " images</span></h3>\n");
@@ -197,9 +197,9 @@ static bool put_examples(VcStr *out, VcWorkspace *ws, VcErr *err)
         }
         first = false;
         vc_str_putf(out, "<tr><td>%s</td><td>", extract_cause_name((int)vc_column_int(stmt, 0)));
-        report_text(out, vc_column_text(stmt, 1));
+        vc_str_put_html(out, vc_column_text(stmt, 1));
         vc_str_put(out, "</td><td>");
-        report_text(out, vc_column_text(stmt, 2));
+        vc_str_put_html(out, vc_column_text(stmt, 2));
         vc_str_put(out, "</td></tr>\n");
     }
     vc_str_put(out, first ? "" : "</table></div>\n");
@@ -217,7 +217,7 @@ static void put_sources(VcStr *out, const WorkspaceStats *s)
         vc_str_put(out, "<tr>");
         for (size_t k = 0; k < 3; k++) {
             vc_str_put(out, "<td>");
-            report_text(out, texts[k]);
+            vc_str_put_html(out, texts[k]);
             vc_str_put(out, "</td>");
         }
         vc_str_put(out, "<td class=\"num\">");

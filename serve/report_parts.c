@@ -11,32 +11,6 @@
 
 enum { MAX_METRICS = 1 << 30 };
 
-void report_text(VcStr *out, const char *text)
-{
-    for (const char *c = text ? text : ""; *c; c++) {
-        switch (*c) {
-        case '<':
-            vc_str_put(out, "&lt;");
-            break;
-        case '>':
-            vc_str_put(out, "&gt;");
-            break;
-        case '&':
-            vc_str_put(out, "&amp;");
-            break;
-        case '"':
-            vc_str_put(out, "&quot;");
-            break;
-        default:
-            if ((unsigned char)*c >= 32) {
-                vc_str_putc(out, *c);
-            } else {
-                vc_str_putc(out, ' ');
-            }
-        }
-    }
-}
-
 void report_number(VcStr *out, int64_t value)
 {
     char digits[32];
@@ -67,12 +41,12 @@ void report_bars(VcStr *out, const char *title, const ReportBar *bars, size_t co
     for (size_t i = 0; i < count; i++)
         most = fmax(most, bars[i].value);
     vc_str_putf(out, "<svg viewBox=\"0 0 %d %zu\" role=\"img\" aria-label=\"", WIDE, count * ROW + 4);
-    report_text(out, title);
+    vc_str_put_html(out, title);
     vc_str_put(out, "\">\n");
     for (size_t i = 0; i < count; i++) {
         double wide = most > 0 ? bars[i].value / most * (WIDE - NAME - VALUE) : 0;
         vc_str_putf(out, "<text x=\"%d\" y=\"%zu\" text-anchor=\"end\">", NAME - 8, i * ROW + 17);
-        report_text(out, bars[i].label);
+        vc_str_put_html(out, bars[i].label);
         vc_str_putf(out, "</text><rect class=\"bar\" x=\"%d\" y=\"%zu\" width=\"%.1f\" height=\"%d\" rx=\"3\"/>", NAME,
                     i * ROW + 4, fmax(wide, 1), ROW - 8);
         vc_str_putf(out, "<text x=\"%.1f\" y=\"%zu\">", NAME + wide + 8, i * ROW + 17);
@@ -90,7 +64,7 @@ void report_columns(VcStr *out, const char *title, const int64_t *bins, size_t c
         most = fmax(most, (double)bins[i]);
     double tick = vc_plot_tick_step(0, most, 5);
     vc_str_putf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDE, HIGH);
-    report_text(out, title);
+    vc_str_put_html(out, title);
     vc_str_put(out, "\">\n");
     for (int k = 0; k * tick <= most; k++) {
         double v = k * tick;
@@ -124,11 +98,11 @@ void report_picture(VcStr *out, VcWorkspace *ws, int64_t image_id, int side, con
     if (!query_picture_thumbnail(ws, image_id, side, &jpeg, &n, NULL))
         return;
     vc_str_put(out, "<figure><img alt=\"");
-    report_text(out, words);
+    vc_str_put_html(out, words);
     vc_str_put(out, "\" src=\"data:image/jpeg;base64,");
     report_base64(out, jpeg, n);
     vc_str_put(out, "\"><figcaption>");
-    report_text(out, words);
+    vc_str_put_html(out, words);
     vc_str_put(out, "</figcaption></figure>\n");
     free(jpeg);
 }
@@ -233,7 +207,7 @@ bool report_run(VcStr *out, const char *dir, VcErr *err)
             vc_plot_svg(out, &plot);
         } else {
             vc_str_put(out, "<h3>");
-            report_text(out, vc_path_base(name));
+            vc_str_put_html(out, vc_path_base(name));
             vc_str_put(out, "</h3><p>No step has been logged.</p>");
         }
         vc_str_put(out, "</section>\n");

@@ -10,7 +10,6 @@ typedef struct {
     double value;
 } ReportBar;
 
-void report_text(VcStr *out, const char *text);             // escaped, for elements and attributes; NULL: nothing
 void report_number(VcStr *out, int64_t value);              // 1,234,567
 void report_base64(VcStr *out, const void *data, size_t n); // RFC 4648, with padding
 // Horizontal bars as SVG, the longest the whole width.

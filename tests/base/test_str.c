@@ -84,9 +84,23 @@ static void test_builder(void **state)
     vc_str_finish(&s);
 }
 
+static void test_escapes(void **state)
+{
+    (void)state;
+    VcStr out = {0};
+    vc_str_put_html(&out, "<a href=\"x\">&\n\x01\xc3\xa9");
+    vc_str_put_html(&out, NULL);
+    assert_string_equal(out.data, "&lt;a href=&quot;x&quot;&gt;&amp;  \xc3\xa9");
+    vc_str_clear(&out);
+    vc_str_put_csv(&out, "a,\"b\"");
+    assert_string_equal(out.data, "\"a,\"\"b\"\"\"");
+    vc_str_finish(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_utf8), cmocka_unit_test(test_json_strings),
-                                       cmocka_unit_test(test_numbers), cmocka_unit_test(test_builder)};
+                                       cmocka_unit_test(test_numbers), cmocka_unit_test(test_escapes),
+                                       cmocka_unit_test(test_builder)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

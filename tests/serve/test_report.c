@@ -21,7 +21,7 @@ static void test_base64(void **state)
     }
 }
 
-static void test_words(void **state)
+static void test_numbers(void **state)
 {
     (void)state;
     static const struct {
@@ -34,10 +34,6 @@ static void test_words(void **state)
         assert_string_equal(vc_str_get(&out), cases[i].text);
         vc_str_finish(&out);
     }
-    VcStr out = {0};
-    report_text(&out, "<a href=\"x\">&\n\x01");
-    assert_string_equal(vc_str_get(&out), "&lt;a href=&quot;x&quot;&gt;&amp;  ");
-    vc_str_finish(&out);
 }
 
 static size_t count_of(const char *text, const char *word)
@@ -128,7 +124,7 @@ static void test_extract_history(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_base64), cmocka_unit_test(test_words),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_base64), cmocka_unit_test(test_numbers),
                                        cmocka_unit_test(test_page), cmocka_unit_test(test_extract_history)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,7 +40,7 @@ static void test_plot(void **state)
     VcStr svg = {0};
     vc_plot_svg(&svg, &plot);
     assert_int_equal(strncmp(svg.data, "<svg xmlns", 10), 0);
-    assert_non_null(strstr(svg.data, "a &amp; b<"));
+    assert_non_null(strstr(svg.data, "a &amp; b <"));
     assert_non_null(strstr(svg.data, "train &lt; loss"));
     assert_null(strstr(svg.data, "nan"));
     assert_null(strstr(svg.data, "empty"));
