@@ -10,8 +10,9 @@ static const CliHelp help = {
     .summary = "make vector search fast: bytes of the vectors, and cells of them for tens of millions",
     .usage = "[options]",
     .details =
-        "Makes vectors/image-MODEL.i8: with it a search leaves most vectors out by their bytes and still gives the "
-        "exact\nanswer. 'vicha concepts embed' makes it too; this makes it again after it was removed or damaged.\n"
+        "Makes vectors/image-MODEL.i8: with it a search leaves most vectors out by 4 or 8 bits a number and still "
+        "gives\nthe exact answer. 'vicha concepts embed' makes it too; this makes it again after it was removed or "
+        "damaged.\n"
         "With --cells it also groups the vectors by k-means (vectors/image-MODEL.ivf), so that a search may look into "
         "few\ncells. That is faster and no longer exact: the share of the exact 10 best that is found is measured with "
         "200 stored\nvectors and printed for several numbers of cells looked into. Both files are derived: removing "

@@ -66,7 +66,7 @@ typedef struct {
     int64_t exclude_image; // image_id left out (the one that --like names), 0: none
     double min_score;      // lowest score of the order that is still a hit; only with vector or concepts
     bool has_min_score;
-    bool exact;    // vectors: float16 alone, without int8 pre-selection
+    bool exact;    // vectors: float16 alone, without pre-selection
     size_t probe;  // vectors: look into so many cells of the index only (vicha index-vectors --cells); 0: everywhere.
                    // The first page of an order without filters and lowest score; all else stays exact
     size_t limit;  // images of the page, 1 to QUERY_MAX_LIMIT

@@ -33,8 +33,8 @@ static void score_chunk(void *ctx, size_t begin, size_t end, size_t worker)
     }
 }
 
-// The first page without a least score: rows are left out by their bytes where there are such. Other rows than these
-// may be looked at where the last of the page ties with many: then *done is false.
+// The first page without a least score: rows are left out by their nibbles or bytes where there are such. Other rows
+// than these may be looked at where the last of the page ties with many: then *done is false.
 static bool first_page(const Question *question, const RowSet *allowed, size_t probe, Selection *best, int64_t *matched,
                        bool *done)
 {
