@@ -260,7 +260,7 @@ static bool set_queries(Search *s, const float *x, size_t count)
         vectors_nibbles_query(s->rotated_units + i * wide, s->queries.unit + i * dim, dim);
     const bool ok = coarse_queries_set(&s->rotated, s->rotated_units, count);
     for (size_t i = 0; i < count; i++)
-        s->rotated.base[i] = vectors_bytes_mean(s->n->bytes, s->queries.unit + i * dim);
+        s->rotated.base[i] = vectors_nibbles_base(s->n->bytes, s->queries.unit + i * dim);
     return ok;
 }
 

@@ -145,13 +145,14 @@ static void find_mean(const Build *b, float *mean)
     double *sum = vc_calloc(b->dim, sizeof *sum);
     float *x = b->work;
     for (uint64_t i = 0; i < n; i++) {
-        vectors_reader_floats(b->r, rows / n * i, 1, x);
+        vectors_reader_floats(b->r, rows * i / n, 1, x);
         vectors_unit(x, b->dim);
         for (size_t k = 0; k < b->dim; k++)
             sum[k] += isfinite(x[k]) ? (double)x[k] : 0;
     }
     for (size_t k = 0; k < b->dim; k++)
         mean[k] = n ? (float)(sum[k] / (double)n) : 0;
+    vectors_reader_forget(b->r, 0, rows);
     free(sum);
 }
 
@@ -301,7 +302,7 @@ CoarseBlock vectors_bytes_nibbles(const VectorsBytes *b, uint64_t begin, size_t 
     };
 }
 
-float vectors_bytes_mean(const VectorsBytes *b, const float *x)
+float vectors_nibbles_base(const VectorsBytes *b, const float *x)
 {
     const float *mean = (const float *)(const void *)(errors_of(b) + blocks_of(b->rows) * BLOCK_FLOATS);
     double sum = 0;

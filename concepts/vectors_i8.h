@@ -30,8 +30,8 @@ CoarseBlock vectors_bytes_block(const VectorsBytes *b, uint64_t begin, size_t n)
 // The same rows as nibbles, for queries of vectors_nibbles_width(dim) numbers made by vectors_nibbles_query.
 CoarseBlock vectors_bytes_nibbles(const VectorsBytes *b, uint64_t begin, size_t n);
 size_t vectors_nibbles_width(size_t dim);
-// The product of x[dim] with the mean.
-float vectors_bytes_mean(const VectorsBytes *b, const float *x);
+// The product of x[dim] with the mean: what the cosine of a row has beside the product of its nibbles.
+float vectors_nibbles_base(const VectorsBytes *b, const float *x);
 // to[vectors_nibbles_width(dim)] = x[dim], filled up with zeros and rotated.
 void vectors_nibbles_query(float *to, const float *x, size_t dim);
 // Reads every block against its checksum in PATH.crc.

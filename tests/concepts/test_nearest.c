@@ -442,7 +442,7 @@ static void test_rotation(void **state)
         nn_scan_quantize(q, &scale, &blur, &length, turned, 128);
         const CoarseBlock b = vectors_bytes_nibbles(bytes, r, 1);
         nn_scan_kernels()->dots_i4(&sum, b.nibbles, 1, q, b.width);
-        const double off = fabs((double)sum * b.scale[0] * scale + vectors_bytes_mean(bytes, query) - cosine);
+        const double off = fabs((double)sum * b.scale[0] * scale + vectors_nibbles_base(bytes, query) - cosine);
         assert_true(off <= b.error[0] + 1.3 * (double)blur);
         worst = off / b.error[0] > worst ? off / b.error[0] : worst;
     }
