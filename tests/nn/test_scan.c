@@ -243,6 +243,13 @@ static void f16_broken(float *out, float *norms, const void *rows, size_t stride
         out[96] = nextafterf(out[96], 1);
 }
 
+static void nibbles_broken(int32_t *out, const uint8_t *rows, size_t count, const int8_t *query, size_t width)
+{
+    nn_scan_kernels_reference()->dots_i4(out, rows, count, query, width);
+    if (count == 13 && width == 512)
+        out[12] += 2;
+}
+
 static void test_finds_broken(void **state)
 {
     (void)state;
@@ -251,6 +258,8 @@ static void test_finds_broken(void **state)
     assert_false(agrees(0, &k));
     k.dots_f16 = f16_broken;
     assert_false(agrees(5, &k));
+    k.dots_i4 = nibbles_broken;
+    assert_false(agrees(1, &k));
     assert_true(agrees(3, &k));
 }
 
