@@ -87,8 +87,8 @@ typedef struct {
 void coarse_pick_begin(CoarsePick *p, size_t limit, float least);
 void coarse_pick_add(CoarsePick *p, CoarseItem item);
 void coarse_pick_prune(CoarsePick *p); // what cannot be among the best goes
-float coarse_pick_promising(
-    const CoarsePick *p); // the `limit`-th highest upper end; -INFINITY: there are no more items
+// The `limit`-th highest upper end; -INFINITY: there are no more items.
+float coarse_pick_promising(const CoarsePick *p);
 // Scores of all items are known: the best `limit` stay, in falling order, equal ones by rising row.
 void coarse_pick_sort(CoarsePick *p);
 void coarse_pick_finish(CoarsePick *p);

@@ -4,12 +4,12 @@
 //   INTS, INT_LANES  a vector of int32 and its length  STRIP           rows of a tile in registers
 //   LEFT, RIGHT    what a product takes: unsigned bytes on the left, signed ones on the right
 //   I_LEFT(v), I_RIGHT(v)  made of a vector            I_SPREAD(w)     a vector of one word
-//   I_LOAD(p), I_STORE(p, v), I_ZERO(), I_XOR(a, b), I_TURN()  128 in every byte
-//   I_AND(a, b)   I_BYTES(x)  a vector of bytes x   I_SIXTEENTH(v)  every word divided by 16
+//   I_LOAD(p), I_STORE(p, v), I_ZERO(), I_XOR(a, b), I_AND(a, b)
+//   I_BYTES(x)  a vector of bytes x   I_SIXTEENTH(v)  every word divided by 16
 //   I_DOT(sum, left, right)  sum + four products a word   I_ADD(a, b)   I_SUM(v)  all words added
 // and all of these are undefined at the end.
 
-// `rows` is a constant where this is used, so each number of rows has code of its own.
+// `count` is a constant where this is used, so each number of rows has code of its own.
 BYTES_TARGET static inline __attribute__((always_inline)) void
 BYTES_NAME(strip)(int32_t *c, const uint8_t *rows, size_t stride, const int8_t *panel, size_t words, int count)
 {
@@ -52,7 +52,7 @@ BYTES_TARGET static void BYTES_NAME(dots_i8)(int32_t *out, const int8_t *rows, s
                                              const int8_t *query, size_t width)
 {
     enum { STEP = INT_LANES * 4, AHEAD = 4096 };
-    const INTS turn = I_TURN();
+    const INTS turn = I_BYTES(0x80);
     int32_t shift = 0;
     for (size_t i = 0; i < width; i++)
         shift += query[i];
@@ -73,7 +73,7 @@ BYTES_TARGET static void BYTES_NAME(dots_i8)(int32_t *out, const int8_t *rows, s
     }
 }
 
-// `count` is a constant where this is used. Sums of the low halves, and 16 times those of the high ones.
+// `count` is a constant here too. Sums of the low halves, and 16 times those of the high ones.
 BYTES_TARGET static inline __attribute__((always_inline)) void
 BYTES_NAME(nibbles)(int32_t *out, const uint8_t *rows, const int8_t *query, size_t width, int32_t shift, int count)
 {
@@ -112,7 +112,7 @@ BYTES_TARGET static void BYTES_NAME(dots_i4)(int32_t *out, const uint8_t *rows, 
 
 BYTES_TARGET static void BYTES_NAME(turn_i8)(uint8_t *to, const int8_t *rows, size_t stride, size_t count, size_t width)
 {
-    const INTS turn = I_TURN();
+    const INTS turn = I_BYTES(0x80);
     for (size_t r = 0; r < count; r++) {
         for (size_t i = 0; i < width; i += INT_LANES * 4)
             I_STORE(to + r * width + i, I_XOR(I_LOAD(rows + r * stride + i), turn));
@@ -141,7 +141,6 @@ BYTES_TARGET static void BYTES_NAME(fill)(NnScanKernels *k)
 #undef I_STORE
 #undef I_ZERO
 #undef I_XOR
-#undef I_TURN
 #undef I_AND
 #undef I_BYTES
 #undef I_SIXTEENTH
