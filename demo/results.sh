@@ -4,10 +4,10 @@
 # Draws a part C of 24,000 scenes, whose concepts the demonstration's CLIP mines (`make demo` first): part B, with 1,500, would
 # be learned by heart long before the time is over. Trains ALBEF, ALBEF with concepts, with HITC, with MIM, and with all
 # three on it, each from SEEDS (3) seeds for MINUTES (10), and writes the table with mean and spread to FILE
-# (docs/RESULTS.md) and the curves of the first seed beside it. The time is turned into steps by the processor time of two short runs
-# of each variant, so that a run depends on the recipe alone, not on what else the machine does: the runs then go side by
-# side with one thread each, which gives the same bits in two thirds of the time, and can be stopped and gone on with by the
-# same command.
+# (docs/RESULTS.md) and the curves of the first seed beside it. The time is turned into steps by the processor time of two
+# short runs of each variant, so that a run depends on the recipe alone, not on what else the machine does: the runs then go
+# side by side with one thread each, which gives the same bits in two thirds of the time, and can be stopped and gone on with
+# by the same command.
 set -eu
 build=${1:?usage: sh demo/results.sh BUILD_DIR DEMO_OUT [MINUTES] [SEEDS] [FILE]}
 out=${2:?usage: sh demo/results.sh BUILD_DIR DEMO_OUT [MINUTES] [SEEDS] [FILE]}
@@ -173,8 +173,8 @@ mkdir -p "$folder"
     done
     echo
     echo "The contrastive losses of training are no measure of retrieval. They rise over the first epoch, while the teachers'"
-    echo "soft targets come in, and again at the end, where recall grows fastest: their negatives are a queue of older"
-    echo "features, which a model that changes quickly tells apart by their age and one whose rate falls cannot."
+    echo "soft targets come in, and again at the end, where recall grows fastest and the held-out loss falls. We take"
+    echo "it, without a test, that a model which changes quickly tells the queue's older features apart by their age."
     echo
     echo "What it shows: that every part trains, and what each costs and brings in a fixed time on small drawn scenes with a"
     echo "closed vocabulary. What it does not: how the parts rank on photographs and long runs. Concepts are mined from each"
