@@ -98,6 +98,24 @@ static bool check_pictures(Check *c, VcErr *err)
     return ok;
 }
 
+// The file that leaves rows out of a search: a damaged one leaves out the wrong ones. Derived, and its checksums are
+// renamed into place before it, so that a killed stage may leave the new ones beside the old file: nothing is lost.
+static void check_bytes(Check *c, const VectorsReader *r, const char *model)
+{
+    char *path = concepts_vector_path(&c->ws, "image", model), *bytes_path = vectors_bytes_path(path);
+    VectorsBytes *bytes = NULL;
+    VcErr found = {0};
+    if (!vectors_bytes_open(&bytes, bytes_path, r, &found) || (bytes && !vectors_bytes_verify(bytes, &found))) {
+        report(c, QUERY_MENDED, "vector search", "'vicha index-vectors --again' makes its file anew", "%s", found.text);
+    } else if (bytes) {
+        report(c, QUERY_WHOLE, "vector search", NULL, "%llu rows as bytes, all with their checksums",
+               (unsigned long long)vectors_bytes_rows(bytes));
+    }
+    vectors_bytes_close(&bytes);
+    free(bytes_path);
+    free(path);
+}
+
 static bool check_vectors(Check *c, const char *kind, VcErr *err)
 {
     VectorsReader *r = NULL;
@@ -122,6 +140,8 @@ static bool check_vectors(Check *c, const char *kind, VcErr *err)
                "an image points to row %lld of %lld", (long long)highest, (long long)rows);
     } else if (ok) {
         report(c, QUERY_WHOLE, check, NULL, "%lld rows, all with their checksums", (long long)rows);
+        if (image)
+            check_bytes(c, r, model.name);
     }
     vectors_reader_close(&r);
     concepts_model_finish(&model);

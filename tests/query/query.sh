@@ -155,6 +155,15 @@ ok $whole 'killed stages leave a whole workspace'
 run 0 'and end' concepts -w "$kws" -q --clip "$model"
 run 0 'whole at the end' doctor --no-machine -w "$kws" --json
 check '... all of it' sh -c "! grep -v '\"state\": \"ok\"' '$out'"
+cp -r "$kws" "$work/bent"
+for bytes in "$work"/bent/vectors/image-*.i8; do
+    printf 'bent' | dd of="$bytes" bs=1 seek=5000 conv=notrunc 2>/dev/null
+done
+run 0 'a damaged file of bytes is found' doctor --no-machine -w "$work/bent"
+check '... and how to mend it' grep -q 'index-vectors --again' "$out"
+run 0 'which mends it' index-vectors -w "$work/bent" --again
+run 0 'whole again' doctor --no-machine -w "$work/bent" --json
+check '... all of it' sh -c "! grep -v '\"state\": \"ok\"' '$out'"
 cp -r "$kws" "$work/cut"
 for shard in "$work"/cut/images/*; do
     head -c 20000 "$shard" >"$work/short" && cp "$work/short" "$shard"
